@@ -15,7 +15,7 @@ args = ['1000']
 [[process]]
 name = 'fails'
 command = 'sh'
-args = ['-c', 'exit 3']
+args = ['-c', 'echo no route to host >&2; exit 3']
 restart = { policy = 'on-failure', max_restarts = 2, backoff = { fixed = { delay = '10ms' } } }
 
 [[process]]
@@ -89,6 +89,9 @@ fn a_night_with_a_killed_daemon_is_drawn() {
         assert!(text.contains(part), "{part:?} in {text}");
     }
     assert!(text.contains("by people"), "{text}");
+    assert!(text.contains("last line: no route to host") && text.contains("gave up: 2 restarts in"), "{text}");
+    let people = text.split_once("by people").unwrap().1;
+    assert_eq!(people.trim().lines().count(), 1, "the registrations and starts of one `up` are one entry: {people}");
 
     // Without a daemon, the last gap is open; with --until before that, it is not.
     let last = place.json(&["tail", "-n", "1"])[0]["seq"].to_string();
@@ -100,6 +103,49 @@ fn a_night_with_a_killed_daemon_is_drawn() {
     place.run(&["start", "steady"]);
     let before = place.json(&["timeline", "--until", &last]);
     assert_eq!(before["unwatched"].as_array().unwrap().len(), 1, "{before}");
+}
+
+#[test]
+fn causes_and_persons_are_named() {
+    let place = Place::new();
+    let unhealthy = "
+[[process]]
+name = 'ill'
+command = 'sleep'
+args = ['1000']
+restart = { policy = 'always', backoff = '1h' }
+health = { check = { script = { command = 'false' } }, interval = '100ms', failure_threshold = 1, grace_period = '10ms' }
+
+[[process]]
+name = 'long'
+command = 'sleep'
+args = ['1002']
+
+[[process]]
+name = 'absent'
+command = '/no/such/program'
+restart = { policy = 'never' }
+";
+    std::fs::write(place.path("ecosystem.toml"), unhealthy).unwrap();
+    place.run(&["up"]).left_with(1);
+    wait_until("the health check stops it", || place.types("ill").contains(&"stopped".to_owned()).then_some(()));
+    place.run(&["restart", "long", "--reason", "new certificates"]).succeeded();
+    let text = place.run(&["timeline", "--width", "200"]).succeeded().stdout;
+    for part in [
+        "absent at ",
+        "not started: /no/such/program: No such file or directory",
+        "is not restarted: its policy is never",
+        "waits for its restart",
+        "stopped by its health check with SIGTERM: ",
+        "restarted long (new certificates)",
+        "2 down",
+    ] {
+        assert!(text.contains(part), "{part:?} in {text}");
+    }
+    let figures = place.json(&["timeline"])["figures"].clone();
+    let ends = figures["ends"].as_array().unwrap();
+    assert!(ends.iter().any(|end| end["actor"]["kind"] == "health"), "{figures}");
+    assert_eq!((&figures["down"].as_array().unwrap().len(), &figures["gave_up"]), (&2, &json!(0)));
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub struct Action {
     pub stream: StreamId,
     /// The name of the kind of event: `registered`, `spec_changed`, `unregistered`, `start_requested` or `stopping`.
     pub kind: &'static str,
+    /// Whether it is a start that follows a stop because one request asked for both.
+    pub is_second_half: bool,
     /// The operator.
     pub actor: Actor,
     /// The reason that was given.
@@ -97,8 +99,18 @@ impl Action {
         if !is_action || !matches!(event.actor, Actor::Operator { .. }) {
             return None;
         }
+        // The start of a restart has a cause, which is the end of the run before. A start on its own has none.
+        let is_second_half = matches!(event.kind, EventKind::StartRequested { .. }) && event.cause.is_some();
         let (actor, reason) = (event.actor.clone(), event.reason.clone());
-        Some(Self { at_ns, seq: event.seq, stream: event.stream, kind: event.kind.name(), actor, reason })
+        Some(Self {
+            at_ns,
+            seq: event.seq,
+            stream: event.stream,
+            kind: event.kind.name(),
+            is_second_half,
+            actor,
+            reason,
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Computes the lanes of a period from the states at its beginning and its events.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use apm2_model::{
     event::{
@@ -8,16 +8,20 @@ use apm2_model::{
         kind::{EventKind, RestartRule},
         stream_id::StreamId,
     },
-    state::{statistics::StatisticsFold, stream::Stream, transition::IllegalTransition},
+    state::{
+        statistics::{EndCause, StatisticsFold},
+        stream::Stream,
+        transition::IllegalTransition,
+    },
 };
 
 use crate::{
     actions::{Action, Listed, Refusal, UnobservedEnd},
     alive::AliveFold,
     grid::Grid,
-    lane_state::LaneState,
+    lane_state::is_down,
     lanes::{Lane, Lanes},
-    mark::{Mark, MarkCounts},
+    mark::{Mark, MarkCounts, MarkKind, StopBy},
     outage::OutageFold,
     segment::SegmentFold,
     span::SpanFold,
@@ -43,6 +47,7 @@ struct LaneFold {
     spans: SpanFold,
     counts: MarkCounts,
     last_end: Option<Mark>,
+    stops: BTreeMap<(StopBy, EndCause), u64>,
     outages: OutageFold,
     statistics: StatisticsFold,
     gave_up: Option<RestartRule>,
@@ -121,13 +126,13 @@ impl LaneFold {
     fn new(before: Option<&Stream>, grid: Grid) -> Self {
         let segments = SegmentFold::new(before, grid.from_ns());
         let gave_up = before.and_then(|stream| stream.gave_up);
-        let is_down = gave_up.is_some() || matches!(segments.state(), LaneState::Waiting | LaneState::Crashed);
         Self {
             segments,
             spans: SpanFold::new(grid),
             counts: MarkCounts::NONE,
             last_end: None,
-            outages: OutageFold::new(is_down, grid.from()),
+            stops: BTreeMap::new(),
+            outages: OutageFold::new(before.is_some_and(is_down), grid.from()),
             statistics: StatisticsFold::new(before, grid.from()),
             gave_up,
         }
@@ -137,15 +142,18 @@ impl LaneFold {
         if let Some(segment) = self.segments.cut(at_ns) {
             self.spans.add(segment);
         }
-        let was_stopping = self.segments.state() == LaneState::Stopping;
+        let stop = self.segments.stop();
         self.segments.apply(event)?;
         self.statistics.add(event);
-        let mark = Mark::of(event, at_ns, was_stopping);
-        self.outages.add(event, mark.as_ref(), self.segments.is_stopped_by_policy());
+        let mark = Mark::of(event, at_ns, stop);
+        self.outages.add(event, mark.as_ref());
         if let Some(mark) = mark {
             self.spans.mark(mark);
             self.counts.add(mark.kind.class());
             self.last_end = mark.kind.end().map_or(self.last_end, |_| Some(mark));
+            if let MarkKind::Stop(end, by) | MarkKind::Kill(end, by) = mark.kind {
+                *self.stops.entry((by, end)).or_default() += 1;
+            }
         }
         match &event.kind {
             EventKind::RestartRefused { rule } => self.gave_up = rule.is_giving_up().then_some(*rule),
@@ -170,6 +178,7 @@ impl LaneFold {
             spans: self.spans.finish(),
             counts: self.counts,
             last_end: self.last_end,
+            stops: self.stops,
             outages: self.outages.finish(grid.to()),
             runs: self.statistics.finish(grid.to()),
         })

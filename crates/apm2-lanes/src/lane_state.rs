@@ -94,6 +94,17 @@ impl LaneState {
     }
 }
 
+/// Whether an instance is down: its process failed, or a health check or a policy stopped it, and it is not running again. It waits
+/// for a restart, was given up, or is not restarted. An instance that succeeded, or that an operator stopped, is not down.
+///
+/// The state does not say so between the end of a run and the decision about a restart, and while a start is under way.
+#[must_use]
+pub fn is_down(stream: &Stream) -> bool {
+    let is_waiting = matches!(stream.follow_up, FollowUp::Restart { .. });
+    let has_failed = matches!(stream.handle.state, ProcessState::Crashed { .. }) && stream.wanted;
+    stream.handle.state.has_exited() && !stream.unregistered && (is_waiting || has_failed || stream.gave_up.is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,8 +1,13 @@
 //! The lanes of a period.
 
+use std::collections::BTreeMap;
+
 use apm2_model::{
     event::{kind::RestartRule, stream_id::StreamId},
-    state::{handle::ProcessHandle, statistics::RunStatistics},
+    state::{
+        handle::ProcessHandle,
+        statistics::{EndCause, RunStatistics},
+    },
 };
 
 use crate::{
@@ -10,7 +15,7 @@ use crate::{
     alive::Alive,
     grid::Grid,
     lane_state::LaneState,
-    mark::{Mark, MarkCounts},
+    mark::{Mark, MarkCounts, StopBy},
     outage::Outages,
     span::Span,
 };
@@ -32,6 +37,8 @@ pub struct Lane {
     pub counts: MarkCounts,
     /// The latest end of a run in the period.
     pub last_end: Option<Mark>,
+    /// The number of runs in the period that ended after a requested stop, by who requested it and how they ended.
+    pub stops: BTreeMap<(StopBy, EndCause), u64>,
     /// The outages in the period.
     pub outages: Outages,
     /// The statistics of the runs. Processor use and memory are counted only where the fold was given the samples.
@@ -39,6 +46,13 @@ pub struct Lane {
 }
 
 impl Lane {
+    /// Whether the process is down at the end of the period: an outage has not ended, and no process exists. It is what
+    /// [`is_down`](crate::lane_state::is_down) says of its stream.
+    #[must_use]
+    pub const fn is_down(&self) -> bool {
+        self.outages.open.is_some() && !self.state.is_alive()
+    }
+
     /// The span that contains the bucket.
     #[must_use]
     pub fn span(&self, bucket: u32) -> Option<&Span> {

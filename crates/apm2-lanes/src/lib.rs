@@ -15,6 +15,7 @@ pub mod lane_state;
 pub mod lanes;
 pub mod mark;
 pub mod outage;
+pub mod requests;
 pub mod segment;
 pub mod span;
 pub mod summary;

@@ -7,7 +7,7 @@ use apm2_model::{
         exit::RunEnd,
         kind::{EventKind, RestartRule, StartTrigger},
     },
-    state::statistics::EndCause,
+    state::{statistics::EndCause, stream::Stream},
 };
 
 /// The number of classes of marks.
@@ -23,25 +23,78 @@ pub enum MarkKind {
     /// A process was spawned by the restart policy.
     Restart,
     /// A stop was requested.
-    StopRequest {
-        /// Whether an operator requested it.
-        by_operator: bool,
-    },
+    StopRequest(StopBy),
     /// The process ended after a requested stop.
-    Stop(EndCause),
+    Stop(EndCause, StopBy),
     /// The health check failed too often.
     Unhealthy {
         /// The number of consecutive failed health checks.
         failures: u32,
     },
-    /// SIGKILL of the supervisor ended the process.
-    Kill(EndCause),
+    /// SIGKILL of the supervisor ended the process after a requested stop.
+    Kill(EndCause, StopBy),
     /// No process could be started, or the start was never confirmed.
     FailedStart(EndCause),
     /// The process failed.
     Crash(EndCause),
     /// The policy asks for a restart that is not made, so that the process stays down.
     Refusal(RestartRule),
+}
+
+/// Who requested a stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StopBy {
+    /// A person, or a program on behalf of one.
+    Operator,
+    /// The health check of the process.
+    Health,
+    /// A policy, such as the budget of an agent.
+    Policy,
+    /// The supervisor, because it ended itself or began to supervise.
+    Supervisor,
+}
+
+impl StopBy {
+    /// Who requested a stop that this actor recorded.
+    #[must_use]
+    pub const fn of(actor: &Actor) -> Self {
+        match actor {
+            Actor::Operator { .. } => Self::Operator,
+            Actor::Health => Self::Health,
+            Actor::Policy => Self::Policy,
+            Actor::Recovery | Actor::System => Self::Supervisor,
+        }
+    }
+
+    /// Who requested the stop that is in progress in this state; `None` if none is.
+    #[must_use]
+    pub fn in_progress(stream: &Stream) -> Option<Self> {
+        let stop = stream.stopping.as_ref()?;
+        Some(match (stop.by_health, stop.by_policy) {
+            (true, _) => Self::Health,
+            (_, true) => Self::Policy,
+            // Only an operator ends the wish that the process runs.
+            _ if stream.wanted => Self::Supervisor,
+            _ => Self::Operator,
+        })
+    }
+
+    /// Whether the restart policy decides what follows the stop.
+    #[must_use]
+    pub const fn is_left_to_policy(self) -> bool {
+        matches!(self, Self::Health | Self::Policy)
+    }
+
+    /// The name in `snake_case`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Health => "health",
+            Self::Policy => "policy",
+            Self::Supervisor => "supervisor",
+        }
+    }
 }
 
 /// A kind of mark without its details. A later class is the more important one.
@@ -120,19 +173,22 @@ impl MarkClass {
 }
 
 impl MarkKind {
-    /// The kind of mark that an event makes; `None` if it makes none.
+    /// The kind of mark that an event makes; `None` if it makes none. `stop` is who requested the stop that was in progress before the
+    /// event, if one was.
     #[must_use]
-    pub fn of(event: &Event) -> Option<Self> {
+    pub fn of(event: &Event, stop: Option<StopBy>) -> Option<Self> {
         Some(match &event.kind {
             EventKind::Starting { identity: Some(_), trigger: StartTrigger::Restart { .. } } => Self::Restart,
             EventKind::Starting { identity: Some(_), .. } => Self::Start,
-            EventKind::Stopping { .. } => {
-                Self::StopRequest { by_operator: matches!(event.actor, Actor::Operator { .. }) }
-            }
+            EventKind::Stopping { .. } => Self::StopRequest(StopBy::of(&event.actor)),
             EventKind::Unhealthy { failures } => Self::Unhealthy { failures: *failures },
-            // Whether a stop was requested is not in the event; see `Mark::of`.
-            EventKind::Stopped { exit } => Self::Stop(EndCause::from(&RunEnd::Exit(*exit))),
-            EventKind::Terminated { exit } => Self::Kill(EndCause::from(&RunEnd::Exit(*exit))),
+            EventKind::Stopped { exit } => match stop {
+                Some(by) => Self::Stop(EndCause::from(&RunEnd::Exit(*exit)), by),
+                None => Self::Success,
+            },
+            EventKind::Terminated { exit } => {
+                Self::Kill(EndCause::from(&RunEnd::Exit(*exit)), stop.unwrap_or(StopBy::Supervisor))
+            }
             EventKind::Crashed { cause: cause @ RunEnd::Exit(_) } => Self::Crash(EndCause::from(cause)),
             EventKind::Crashed { cause } => Self::FailedStart(EndCause::from(cause)),
             EventKind::RestartRefused { rule } if rule.is_giving_up() => Self::Refusal(*rule),
@@ -147,10 +203,10 @@ impl MarkKind {
             Self::Success => MarkClass::Success,
             Self::Start => MarkClass::Start,
             Self::Restart => MarkClass::Restart,
-            Self::StopRequest { .. } => MarkClass::StopRequest,
-            Self::Stop(_) => MarkClass::Stop,
+            Self::StopRequest(_) => MarkClass::StopRequest,
+            Self::Stop(..) => MarkClass::Stop,
             Self::Unhealthy { .. } => MarkClass::Unhealthy,
-            Self::Kill(_) => MarkClass::Kill,
+            Self::Kill(..) => MarkClass::Kill,
             Self::FailedStart(_) => MarkClass::FailedStart,
             Self::Crash(_) => MarkClass::Crash,
             Self::Refusal(_) => MarkClass::Refusal,
@@ -162,21 +218,26 @@ impl MarkKind {
     pub const fn end(&self) -> Option<EndCause> {
         match self {
             Self::Success => Some(EndCause::Code(0)),
-            Self::Stop(cause) | Self::Kill(cause) | Self::FailedStart(cause) | Self::Crash(cause) => Some(*cause),
+            Self::Stop(cause, _) | Self::Kill(cause, _) | Self::FailedStart(cause) | Self::Crash(cause) => Some(*cause),
+            _ => None,
+        }
+    }
+
+    /// Who requested the stop, if the mark is a stop.
+    #[must_use]
+    pub const fn stopped_by(&self) -> Option<StopBy> {
+        match self {
+            Self::StopRequest(by) | Self::Stop(_, by) | Self::Kill(_, by) => Some(*by),
             _ => None,
         }
     }
 }
 
 impl Mark {
-    /// The mark that an event makes at this time; `None` if it makes none. `was_stopping` is whether a stop was in progress before the
-    /// event.
+    /// The mark that an event makes at this time; `None` if it makes none. `stop` is as in [`MarkKind::of`].
     #[must_use]
-    pub fn of(event: &Event, at_ns: i64, was_stopping: bool) -> Option<Self> {
-        let kind = match MarkKind::of(event)? {
-            MarkKind::Stop(_) if !was_stopping => MarkKind::Success,
-            kind => kind,
-        };
+    pub fn of(event: &Event, at_ns: i64, stop: Option<StopBy>) -> Option<Self> {
+        let kind = MarkKind::of(event, stop)?;
         Some(Self { at_ns, seq: event.seq, run: event.run, kind })
     }
 }

@@ -7,7 +7,7 @@ use apm2_model::event::{
     timestamp::Timestamp,
 };
 
-use crate::mark::{Mark, MarkClass};
+use crate::mark::{Mark, MarkKind};
 
 /// How an outage ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,10 +78,9 @@ impl OutageFold {
         Self { open: is_down.then_some((None, from)), ..Self::default() }
     }
 
-    /// Adds the next event of the stream. `mark` is the mark that it makes, and `is_left_to_policy` is whether a health check or the
-    /// policy had requested the stop that the event ends.
-    pub fn add(&mut self, event: &Event, mark: Option<&Mark>, is_left_to_policy: bool) {
-        if let Some(mark) = mark.filter(|mark| is_death(mark, is_left_to_policy)) {
+    /// Adds the next event of the stream. `mark` is the mark that it makes.
+    pub fn add(&mut self, event: &Event, mark: Option<&Mark>) {
+        if let Some(mark) = mark.filter(|mark| is_death(&mark.kind)) {
             self.found.first_death.get_or_insert(*mark);
             self.open.get_or_insert((Some(*mark), event.stamp));
         }
@@ -124,10 +123,10 @@ impl OutageFold {
 }
 
 /// Whether the mark is the end of a run that no operator asked for, other than a success.
-fn is_death(mark: &Mark, is_left_to_policy: bool) -> bool {
-    match mark.kind.class() {
-        MarkClass::Crash | MarkClass::FailedStart => true,
-        MarkClass::Stop | MarkClass::Kill => is_left_to_policy,
+const fn is_death(kind: &MarkKind) -> bool {
+    match kind {
+        MarkKind::Crash(_) | MarkKind::FailedStart(_) => true,
+        MarkKind::Stop(_, by) | MarkKind::Kill(_, by) => by.is_left_to_policy(),
         _ => false,
     }
 }

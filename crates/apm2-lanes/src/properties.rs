@@ -154,7 +154,7 @@ impl Part {
         let (mut segments, mut marks) = (Vec::new(), Vec::new());
         for (at, event) in self.events_of(id) {
             segments.extend(fold.cut(at));
-            marks.extend(Mark::of(event, at, fold.state() == LaneState::Stopping));
+            marks.extend(Mark::of(event, at, fold.stop()));
             fold.apply(event).unwrap();
         }
         segments.extend(fold.cut(self.grid.to_ns()));

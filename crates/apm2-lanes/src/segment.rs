@@ -1,11 +1,11 @@
 //! The states of one instance over a period, one after the other.
 
 use apm2_model::{
-    event::{Event, actor::Actor, kind::EventKind},
+    event::{Event, kind::EventKind},
     state::{handle::ProcessHandle, stream::Stream, transition::IllegalTransition},
 };
 
-use crate::lane_state::LaneState;
+use crate::{lane_state::LaneState, mark::StopBy};
 
 /// The kinds of events that a lane is computed from. Other events change nothing.
 pub const LANE_KINDS: [&str; 14] = [
@@ -43,8 +43,8 @@ pub struct SegmentFold {
     handle: Option<ProcessHandle>,
     is_waiting: bool,
     is_removed: bool,
-    /// Whether a health check or the policy requested the stop in progress.
-    is_stopped_by_policy: bool,
+    /// Who requested the stop in progress; `None` if none is.
+    stop: Option<StopBy>,
     shown: LaneState,
     since_ns: i64,
 }
@@ -53,13 +53,12 @@ impl SegmentFold {
     /// The fold at the beginning of the period, with the state of the stream at this time; `None` if it had no events.
     #[must_use]
     pub fn new(before: Option<&Stream>, from_ns: i64) -> Self {
-        let stopping = before.and_then(|stream| stream.stopping.as_ref());
         let shown = LaneState::of(before);
         Self {
             handle: before.map(|stream| stream.handle.clone()),
             is_waiting: shown == LaneState::Waiting,
             is_removed: before.is_some_and(|stream| stream.unregistered),
-            is_stopped_by_policy: stopping.is_some_and(|stop| stop.is_left_to_policy()),
+            stop: before.and_then(StopBy::in_progress),
             shown,
             since_ns: from_ns,
         }
@@ -81,11 +80,16 @@ impl SegmentFold {
             EventKind::SpecChanged { .. } => self.is_removed = false,
             EventKind::Unregistered => (self.is_removed, self.is_waiting) = (true, false),
             EventKind::RestartScheduled { .. } => self.is_waiting = true,
-            EventKind::RestartRefused { .. } => (self.is_waiting, self.is_stopped_by_policy) = (false, false),
-            EventKind::StartRequested { .. } => (self.is_waiting, self.is_stopped_by_policy) = (false, false),
-            EventKind::Stopping { .. } => {
-                self.is_stopped_by_policy = matches!(event.actor, Actor::Health | Actor::Policy);
+            EventKind::RestartRefused { .. } => {
+                self.is_waiting = false;
+                // What follows the stop in progress is decided now, and not left to the policy any more.
+                let by = StopBy::of(&event.actor);
+                let decided = if by.is_left_to_policy() { StopBy::Supervisor } else { by };
+                self.stop = self.stop.map(|stop| if stop.is_left_to_policy() { decided } else { stop });
             }
+            EventKind::StartRequested { .. } => (self.is_waiting, self.stop) = (false, None),
+            EventKind::Stopping { .. } => self.stop = Some(StopBy::of(&event.actor)),
+            EventKind::Stopped { .. } | EventKind::Crashed { .. } | EventKind::Terminated { .. } => self.stop = None,
             _ => {}
         }
         self.shown = match &self.handle {
@@ -101,11 +105,10 @@ impl SegmentFold {
         self.shown
     }
 
-    /// Whether the stop in progress, or the one that ended the latest run, was requested by a health check or by the policy, which
-    /// then decide what follows.
+    /// Who requested the stop in progress; `None` if none is.
     #[must_use]
-    pub const fn is_stopped_by_policy(&self) -> bool {
-        self.is_stopped_by_policy
+    pub const fn stop(&self) -> Option<StopBy> {
+        self.stop
     }
 
     /// The instance; `None` before it was registered.

@@ -12,14 +12,16 @@ use crate::{
 pub struct Summary<'a> {
     /// The first end of a run that no operator asked for, other than a success.
     pub first_death: Option<(&'a Lane, Mark)>,
-    /// The lane with the most restarts by the policy; `None` without any restart.
-    pub most_restarts: Option<(&'a Lane, u64)>,
+    /// The lanes with the most restarts by the policy, several if they have as many; none without any restart.
+    pub most_restarts: Vec<&'a Lane>,
     /// The longest outage.
     pub longest_outage: Option<(&'a Lane, Outage)>,
     /// The longest outage after which the process was running again.
     pub slowest_recovery: Option<(&'a Lane, Outage)>,
-    /// The lanes with an outage that had not ended at the end of the period, the longest outage first.
+    /// The lanes that were down at the end of the period, the longest outage first. See [`Lane::is_down`].
     pub down: Vec<(&'a Lane, Outage)>,
+    /// The number of lanes that were down and given up: the supervisor does not make the restart that their policy asks for.
+    pub given_up: u64,
     /// The number of lanes whose process was alive at the end of the period.
     pub alive: u64,
     /// The number of lanes that finished or were stopped on request, and were not removed.
@@ -42,22 +44,23 @@ impl<'a> Summary<'a> {
                 _ => Some((lane, outage)),
             })
         };
-        let mut down: Vec<_> = all().filter_map(|lane| Some((lane, lane.outages.open?))).collect();
+        let mut down: Vec<_> =
+            all().filter(|lane| lane.is_down()).filter_map(|lane| Some((lane, lane.outages.open?))).collect();
         down.sort_by_key(|(_, outage)| std::cmp::Reverse(outage.nanos()));
         let count = |class| move |lane: &Lane| u64::from(lane.counts.of(class));
-        let most_restarts = all().map(|lane| (lane, lane.runs.restarts)).filter(|(_, restarts)| *restarts > 0);
+        let most = all().map(|lane| lane.runs.restarts).max().filter(|restarts| *restarts > 0);
         Self {
             first_death: all()
                 .filter_map(|lane| Some((lane, lane.outages.first_death?)))
                 .min_by_key(|(_, mark)| mark.seq),
-            most_restarts: most_restarts.rev().max_by_key(|(_, restarts)| *restarts),
+            most_restarts: all().filter(|lane| Some(lane.runs.restarts) == most).collect(),
             longest_outage: longest(&mut all().filter_map(|lane| Some((lane, lane.outages.longest?)))),
             slowest_recovery: longest(&mut all().filter_map(|lane| Some((lane, lane.outages.slowest_recovery?)))),
             alive: counted(all().filter(|lane| lane.state.is_alive())),
-            ended: counted(all().filter(|lane| {
-                let is_down = lane.outages.open.is_some();
-                !is_down && !lane.state.is_alive() && lane.state != LaneState::Absent
-            })),
+            ended: counted(
+                all().filter(|lane| !lane.is_down() && !lane.state.is_alive() && lane.state != LaneState::Absent),
+            ),
+            given_up: counted(down.iter().filter(|(lane, _)| lane.gave_up.is_some())),
             down,
             restarts: all().map(|lane| lane.runs.restarts).sum(),
             crashes: all().map(|lane| count(MarkClass::Crash)(lane) + count(MarkClass::FailedStart)(lane)).sum(),
@@ -65,23 +68,28 @@ impl<'a> Summary<'a> {
     }
 }
 
-fn counted<'a>(lanes: impl Iterator<Item = &'a Lane>) -> u64 {
+fn counted(lanes: impl Iterator) -> u64 {
     u64::try_from(lanes.count()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
-    use apm2_model::event::{
-        actor::Actor,
-        exit::ExitOutcome,
-        kind::{EventKind, RestartRule, StartTrigger},
-        stream_id::StreamId,
+    use apm2_model::{
+        event::{
+            actor::Actor,
+            exit::ExitOutcome,
+            kind::{EventKind, RestartRule, StartTrigger},
+            stream_id::StreamId,
+        },
+        state::stream::FollowUp,
     };
 
     use super::*;
     use crate::{
         fold::LanesFold,
         grid::Grid,
+        lane_state::is_down,
+        mark::StopBy,
         outage::OutageEnd,
         testing::{History, STOPPING, at, crashed, exit, operator, registered, start, stream},
     };
@@ -133,7 +141,8 @@ mod tests {
         let seconds = |nanos: u64| nanos / 1_000_000_000;
         let (lane, mark) = summary.first_death.unwrap();
         assert_eq!((lane.id, mark.at_ns, mark.kind.class()), (stream(1), 20_000_000_000, MarkClass::Crash));
-        assert_eq!(summary.most_restarts.map(|(lane, restarts)| (lane.id, restarts)), Some((stream(1), 2)));
+        let most: Vec<_> = summary.most_restarts.iter().map(|lane| (lane.id, lane.runs.restarts)).collect();
+        assert_eq!((most, summary.given_up), (vec![(stream(1), 2)], 1));
         let (lane, outage) = summary.longest_outage.unwrap();
         assert_eq!((lane.id, seconds(outage.nanos()), outage.end), (stream(2), 60, OutageEnd::Open));
         let (lane, outage) = summary.slowest_recovery.unwrap();
@@ -149,6 +158,45 @@ mod tests {
             (1, 3),
             "the stop of an unhealthy process begins an outage"
         );
+    }
+
+    #[test]
+    fn the_state_of_a_stream_says_whether_it_is_down() {
+        let history = night();
+        for count in 1..=history.events.len() {
+            let mut part = History::default();
+            let mut fold = LanesFold::new(Grid::new(at(0), at(100), 10));
+            for event in &history.events[..count] {
+                part.add(event.stream, event.stamp, event.actor.clone(), event.kind.clone());
+                fold.apply(event).unwrap();
+            }
+            let lanes = fold.finish();
+            for state in &part.streams {
+                let is_undecided = state.intent.is_some() || matches!(state.follow_up, FollowUp::Undecided { .. });
+                let lane = lanes.lane(state.id).unwrap();
+                assert!(lane.is_down() == is_down(state) || is_undecided, "after event {count}: {state:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn several_lanes_can_have_the_most_restarts() {
+        let mut history = night();
+        let scheduled = EventKind::RestartScheduled { attempt: 1, delay_ms: 1 };
+        let crash = [(80, crashed(7)), (80, scheduled)].into_iter().chain(started(82, RESTART));
+        add(&mut history, stream(5), &Actor::Policy, crash);
+        let lanes = lanes(&history);
+        let most: Vec<_> = Summary::new(&lanes).most_restarts.iter().map(|lane| lane.id).collect();
+        assert_eq!(most, [stream(1), stream(5)]);
+    }
+
+    #[test]
+    fn stops_are_counted_by_who_requested_them() {
+        let lanes = lanes(&night());
+        let stops = |number| {
+            lanes.lane(stream(number)).unwrap().stops.iter().map(|((by, _), count)| (*by, *count)).collect::<Vec<_>>()
+        };
+        assert_eq!((stops(3), stops(4), stops(5)), (vec![(StopBy::Operator, 1)], vec![], vec![(StopBy::Health, 1)]));
     }
 
     /// A process that an operator has started.
@@ -184,7 +232,7 @@ mod tests {
     fn a_period_without_events_has_no_figures() {
         let lanes = lanes(&History::default());
         let summary = Summary::new(&lanes);
-        assert!(summary.first_death.is_none() && summary.most_restarts.is_none() && summary.down.is_empty());
+        assert!(summary.first_death.is_none() && summary.most_restarts.is_empty() && summary.down.is_empty());
     }
 
     /// Prints the time for a million events of a thousand processes. `cargo test --release -p apm2-lanes -- --ignored --nocapture`

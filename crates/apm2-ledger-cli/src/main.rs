@@ -14,6 +14,7 @@ mod daemon;
 mod disk;
 mod doctor;
 mod ecosystem;
+mod end_details;
 mod error;
 mod export;
 mod filter;

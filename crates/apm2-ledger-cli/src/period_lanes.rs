@@ -23,7 +23,8 @@ use crate::{
         Spent,
         spending::{Grouping, Spending, SpendingKey},
     },
-    render::zone::Zone,
+    end_details::EndDetails,
+    render::{ends::stopped_for_good, zone::Zone},
     source::{LedgerSource, ReadFailure},
     stats::period::Period,
     status::Supervision,
@@ -45,6 +46,30 @@ pub(crate) struct Timeline {
     pub(crate) lanes: Lanes,
     pub(crate) spent: BTreeMap<StreamId, Spent>,
     pub(crate) watch: Watch,
+    pub(crate) details: EndDetails,
+}
+
+/// The agent that used most.
+#[derive(Debug)]
+pub(crate) struct MostSpent {
+    pub(crate) id: StreamId,
+    pub(crate) spent: Spent,
+    /// When and why it was stopped for good, in words.
+    pub(crate) stopped: Option<(i64, String)>,
+}
+
+impl Timeline {
+    /// The agent with the greatest cost, or with the most tokens if none has a cost; `None` if none used anything.
+    pub(crate) fn most_spent(&self) -> Option<MostSpent> {
+        let order = |spent: &Spent| {
+            let usage = spent.totals.usage;
+            (spent.cost_micros().unwrap_or(0), usage.input.saturating_add(usage.output))
+        };
+        let (id, spent) = self.spent.iter().max_by_key(|(_, spent)| order(spent))?;
+        let of_agent = self.lanes.refusals.first.iter().rev().filter(|refusal| refusal.stream == *id);
+        let stopped = of_agent.filter_map(|refusal| Some((refusal.at_ns, stopped_for_good(&refusal.rule)?))).next();
+        (order(spent) > (0, 0)).then_some(MostSpent { id: *id, spent: *spent, stopped })
+    }
 }
 
 /// The lanes of a period, before it is known whether a supervisor runs now.
@@ -52,6 +77,7 @@ pub(crate) struct Timeline {
 pub(crate) struct PeriodLanes {
     lanes: Lanes,
     spent: BTreeMap<StreamId, Spent>,
+    details: EndDetails,
     watch: WatchFold,
     /// The last event before the end of the supervision, if no supervisor recorded anything after it.
     last_event: Option<Timestamp>,
@@ -89,14 +115,17 @@ impl PeriodLanes {
         }
         let spent = spent(source, &streams, period)?;
         let (watch, last_event, is_followed) = watch(source, grid, period)?;
-        Ok(Self { lanes: fold.finish(), spent, watch, last_event, is_followed })
+        let lanes = fold.finish();
+        let details = EndDetails::read(source, &lanes, period.seqs.1)?;
+        Ok(Self { lanes, spent, details, watch, last_event, is_followed })
     }
 
     /// The timeline of the period. `supervision` is whether a supervisor runs now.
     pub(crate) fn finish(self, supervision: Supervision) -> Timeline {
         let is_silent = self.is_followed || supervision == Supervision::Absent;
         let last_event = self.last_event.filter(|_| is_silent);
-        Timeline { lanes: self.lanes, spent: self.spent, watch: self.watch.finish(last_event) }
+        let watch = self.watch.finish(last_event);
+        Timeline { lanes: self.lanes, spent: self.spent, watch, details: self.details }
     }
 }
 

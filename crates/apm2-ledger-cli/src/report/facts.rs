@@ -88,7 +88,8 @@ fn first_death(summary: &Summary<'_>) -> Fact {
 
 fn most_restarts(summary: &Summary<'_>) -> Fact {
     let question = "What restarted most?";
-    let Some((lane, restarts)) = summary.most_restarts else { return fact(question, "nothing", Tone::Good) };
+    let Some(lane) = summary.most_restarts.first() else { return fact(question, "nothing", Tone::Good) };
+    let restarts = lane.runs.restarts;
     let answer =
         format!("{}: {} of {}", lane.handle.display_name(), count(restarts), counted(summary.restarts, "restart"));
     of_lane(question, answer, Tone::Warn, lane)

@@ -66,7 +66,7 @@ fn converted(
     context: &Context,
 ) -> Document {
     let Gathered { instances, lanes, left_out, spending_by_day, spending_by_model, stories, .. } = gathered;
-    let Timeline { lanes, spent, watch } = lanes.finish(supervision);
+    let Timeline { lanes, spent, watch, .. } = lanes.finish(supervision);
     let period = Period {
         from_ms: millis(lanes.grid.from_ns()),
         // A period without length could not be drawn.

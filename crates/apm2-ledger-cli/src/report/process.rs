@@ -17,6 +17,7 @@ use crate::{
     render::{
         agent::doing,
         color::Style,
+        ends::requester,
         escape::escape,
         event::rule_words,
         stats::end_words,
@@ -130,9 +131,11 @@ fn marks(lane: &Lane) -> Vec<MarkPoint> {
 /// The details of a mark in words.
 pub(crate) fn details(mark: &Mark) -> Option<String> {
     match &mark.kind {
-        MarkKind::Stop(cause) | MarkKind::Kill(cause) | MarkKind::FailedStart(cause) | MarkKind::Crash(cause) => {
-            Some(end_words(*cause))
+        MarkKind::Stop(cause, by) | MarkKind::Kill(cause, by) => {
+            Some(format!("by {}, {}", requester(*by), end_words(*cause)))
         }
+        MarkKind::StopRequest(by) => Some(format!("by {}", requester(*by))),
+        MarkKind::FailedStart(cause) | MarkKind::Crash(cause) => Some(end_words(*cause)),
         MarkKind::Unhealthy { failures } => Some(counted(u64::from(*failures), "failed check")),
         MarkKind::Refusal(rule) => Some(escape(&rule_words(rule)).into_owned()),
         _ => None,

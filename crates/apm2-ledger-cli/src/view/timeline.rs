@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use apm2_lanes::{
     actions::{Action, Refusal, UnobservedEnd},
     lanes::Lane,
-    mark::{Mark, MarkCounts, MarkKind},
+    mark::{Mark, MarkCounts, MarkKind, StopBy},
     outage::{Outage, OutageEnd},
     span::Span,
     summary::Summary,
@@ -16,6 +16,7 @@ use chrono::{DateTime, TimeZone as _, Utc};
 use serde::Serialize;
 
 use crate::{
+    end_details::EndDetail,
     period_lanes::Timeline,
     view::{
         cost::SpentView,
@@ -94,6 +95,8 @@ struct MarkView {
     cause: Option<&'static str>,
     exit_code: Option<i32>,
     signal: Option<Signal>,
+    /// `operator`, `health`, `policy` or `supervisor`; null unless the mark is a stop.
+    stopped_by: Option<&'static str>,
     /// The rule of a refusal, with its numbers.
     #[serde(flatten)]
     rule: Option<RuleView>,
@@ -141,13 +144,33 @@ struct FiguresView<'a> {
     crashes: u64,
     first_death: Option<OfLane<'a, MarkView>>,
     most_restarts: Option<OfLane<'a, u64>>,
+    /// The number of further processes with as many restarts.
+    others_with_most_restarts: u64,
     longest_outage: Option<OfLane<'a, OutageView>>,
     slowest_recovery: Option<OfLane<'a, OutageView>>,
     down: Vec<OfLane<'a, OutageView>>,
+    /// The number of those that were given up.
+    gave_up: u64,
     unwatched_ms: u64,
     unwatched_count: u64,
     actions: u64,
     refusals: u64,
+    /// What else is recorded of the ends that these figures name.
+    ends: Vec<EndView<'a>>,
+}
+
+/// The end of a run.
+#[derive(Debug, Serialize)]
+struct EndView<'a> {
+    /// The event of the end.
+    seq: u64,
+    /// Why no process could be started.
+    failure: Option<&'a str>,
+    /// Who requested the stop.
+    actor: Option<ActorView<'a>>,
+    /// The reason of the stop.
+    reason: Option<&'a str>,
+    last_line: Option<&'a str>,
 }
 
 /// A figure of one process.
@@ -265,7 +288,8 @@ impl MarkView {
         };
         let rule = if let MarkKind::Refusal(rule) = &mark.kind { Some(rule.into()) } else { None };
         let (at, class) = (Utc.timestamp_nanos(mark.at_ns), mark.kind.class().name());
-        Self { class, at, seq: mark.seq, run: mark.run, cause, exit_code, signal, rule }
+        let stopped_by = mark.kind.stopped_by().map(StopBy::name);
+        Self { class, at, seq: mark.seq, run: mark.run, cause, exit_code, signal, stopped_by, rule }
     }
 }
 
@@ -302,15 +326,27 @@ impl<'a> FiguresView<'a> {
             restarts: summary.restarts,
             crashes: summary.crashes,
             first_death: summary.first_death.map(|(lane, mark)| OfLane::new(lane, MarkView::new(&mark))),
-            most_restarts: summary.most_restarts.map(|(lane, restarts)| OfLane::new(lane, restarts)),
+            most_restarts: summary.most_restarts.first().map(|lane| OfLane::new(lane, lane.runs.restarts)),
+            others_with_most_restarts: (summary.most_restarts.len() as u64).saturating_sub(1),
             longest_outage: summary.longest_outage.map(outage),
             slowest_recovery: summary.slowest_recovery.map(outage),
             down: summary.down.into_iter().map(outage).collect(),
+            gave_up: summary.given_up,
+            ends: timeline.details.0.iter().map(EndView::new).collect(),
             unwatched_ms: timeline.watch.total_ns / NANOS_PER_MS,
             unwatched_count: timeline.watch.count,
             actions: timeline.lanes.actions.count,
             refusals: timeline.lanes.refusals.count,
         }
+    }
+}
+
+impl<'a> EndView<'a> {
+    fn new((seq, detail): (&u64, &'a EndDetail)) -> Self {
+        let (actor, reason) =
+            detail.stop.as_ref().map_or((None, None), |(actor, reason)| (Some(actor), reason.as_deref()));
+        let failure = detail.failure.as_ref().map(|failure| failure.message.as_str());
+        Self { seq: *seq, failure, actor: actor.map(ActorView::from), reason, last_line: detail.last_line.as_deref() }
     }
 }
 

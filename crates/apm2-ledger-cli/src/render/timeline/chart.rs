@@ -166,7 +166,7 @@ impl<'a> Chart<'a> {
         (end, end_style): &(String, Style),
         layout: Layout,
     ) -> io::Result<()> {
-        let name = cut(&escape(name), self.name_width);
+        let name = self.glyphs.cut(&escape(name), self.name_width);
         let pad = self.name_width.saturating_sub(name.width()) + GAP;
         let mut line = format!("{name}{:pad$}", "");
         let cells: Vec<Character> = cells.collect();

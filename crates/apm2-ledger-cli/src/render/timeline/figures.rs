@@ -3,31 +3,31 @@
 use std::io::{self, Write};
 
 use apm2_lanes::{
-    actions::Action,
+    actions::UnobservedEnd,
     grid::Grid,
-    lanes::Lane,
-    mark::{Mark, MarkKind},
+    lanes::{Lane, Lanes},
+    mark::Mark,
     outage::{Outage, OutageEnd},
+    requests::{Request, requests},
     summary::Summary,
     watch::{Gap, GapCause},
 };
-use apm2_model::{
-    event::{stream_id::StreamId, timestamp::Timestamp},
-    state::agent::AgentTotals,
-};
+use apm2_model::event::{stream_id::StreamId, timestamp::Timestamp};
 use chrono::{TimeZone as _, Utc};
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::{
-    agents::Spent,
     period_lanes::Timeline,
     render::{
         agent,
         color::Style,
+        ends::{end_with_cause, last_line, why_down},
         escape::escape,
         event::rule_words,
-        stats::{end_words, nanos},
+        requests::{done, names, reason},
+        stats::nanos,
         table::Layout,
+        timeline::glyph::Glyphs,
         words::{self, counted},
         wrap::wrapped,
         zone::Zone,
@@ -37,82 +37,178 @@ use crate::{
 /// Most lines of one figure, such as of the times without a daemon.
 const LINES_MAX: usize = 5;
 
-/// Nanoseconds between actions that count as asked for at once.
-const AT_ONCE_NS: i64 = 2_000_000_000;
-
-/// Most names in one line.
-const NAMES_MAX: usize = 4;
-
 /// Columns between the name of a figure and its text.
 const GAP: usize = 2;
+
+/// What is before the last line that a process wrote.
+const QUOTE_INDENT: &str = "  ";
 
 /// A figure: its name and its lines.
 pub(crate) struct Figure {
     pub(crate) name: &'static str,
-    pub(crate) lines: Vec<String>,
+    pub(crate) lines: Vec<Line>,
+}
+
+/// A line of a figure. Its text is escaped.
+pub(crate) struct Line {
+    pub(crate) text: String,
+    /// The last line that the process wrote, if it is of interest.
+    pub(crate) last_line: Option<String>,
+}
+
+impl Line {
+    /// The last line that the process wrote, with what it is.
+    pub(crate) fn quoted(&self) -> Option<String> {
+        self.last_line.as_ref().map(|line| format!("last line: {line}"))
+    }
+}
+
+impl From<String> for Line {
+    fn from(text: String) -> Self {
+        Self { text, last_line: None }
+    }
 }
 
 /// The figures of the period. One without a value is left out.
 pub(crate) fn figures(timeline: &Timeline, zone: Zone) -> Vec<Figure> {
-    let summary = Summary::new(&timeline.lanes);
-    let time = |wall_ns| short_time(wall_ns, &timeline.lanes.grid, zone);
-    let name = |lane: &Lane| escape(&lane.handle.display_name()).into_owned();
-    let name_of = |id: StreamId| timeline.lanes.lane(id).map_or_else(|| id.process_id.to_string(), name);
-    let outage = |(lane, outage): &(&Lane, Outage)| {
-        let begin = match outage.mark {
-            Some(mark) => format!("from {} ({})", time(outage.from.wall_ns), mark_words(&mark)),
-            None => "since before this time".to_owned(),
-        };
-        let end = match outage.end {
-            OutageEnd::Recovered => "",
-            OutageEnd::Withdrawn => ", then stopped on request",
-            OutageEnd::Open => ", still down",
-        };
-        format!("{}: {} {begin}{end}", name(lane), nanos(outage.nanos()))
-    };
-    let death = |(lane, mark): (&Lane, Mark)| format!("{} at {}: {}", name(lane), time(mark.at_ns), mark_words(&mark));
-    let refusals = timeline.lanes.refusals.first.iter().map(|refusal| {
-        format!("{} at {}: {}", name_of(refusal.stream), time(refusal.at_ns), rule_words(&refusal.rule))
+    let words = Words { timeline, zone };
+    let lanes = &timeline.lanes;
+    let summary = Summary::new(lanes);
+    let refusals = lanes.refusals.first.iter().map(|refusal| {
+        let rule = escape(&rule_words(&refusal.rule)).into_owned();
+        Line::from(format!("{} at {}: {rule}", words.name_of(refusal.stream), words.time(refusal.at_ns)))
     });
-    let actions = grouped(&timeline.lanes.actions.first);
-    let unlisted = timeline.lanes.actions.count.saturating_sub(timeline.lanes.actions.first.len() as u64);
-    let action_count = unlisted.saturating_add(actions.len() as u64);
-    // The latest is the first.
-    let actions = actions.iter().rev().filter_map(|group| {
-        let action = group.last()?;
-        let reason = action.reason.as_ref().map(|reason| format!(" ({})", escape(reason))).unwrap_or_default();
-        let who = words::actor(&action.actor);
-        let names: Vec<String> = group.iter().take(NAMES_MAX).map(|action| name_of(action.stream)).collect();
-        let more = match group.len().saturating_sub(names.len()) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        let (what, names) = (action_words(action.kind), names.join(", "));
-        Some(format!("{} {who} {what} {names}{more}{reason}", time(action.at_ns)))
-    });
-    let unseen = timeline.lanes.unobserved.first.iter().map(|end| {
-        let (from, to) = (time(end.not_before.wall_ns), time(end.not_after.wall_ns));
-        let how = end.mark.map(|mark| format!(": {}", mark_words(&mark))).unwrap_or_default();
-        format!("{} between {from} and {to}{how}", name_of(end.stream))
-    });
-    let down = summary.down.iter().map(outage);
-    let restarts = |(lane, restarts): (&Lane, u64)| format!("{}: {}", name(lane), counted(restarts, "restart"));
+    let requests = requests(&lanes.actions.first);
+    let unlisted = lanes.actions.count.saturating_sub(lanes.actions.first.len() as u64);
+    let request_count = unlisted.saturating_add(requests.len() as u64);
+    let down = summary.down.iter().map(|found| words.down(found));
     [
-        ("first to fail", listed(summary.first_death.map(death), 1)),
-        ("most restarts", listed(summary.most_restarts.map(restarts), 1)),
-        ("longest outage", listed(summary.longest_outage.as_ref().map(outage), 1)),
-        ("slowest recovery", listed(summary.slowest_recovery.as_ref().map(outage), 1)),
+        ("summary", listed([Line::from(counts(&summary, lanes))], 1)),
+        ("first to fail", listed(summary.first_death.map(|(lane, mark)| words.death(lane, &mark)), 1)),
+        ("most restarts", listed(most_restarts(&summary).map(Line::from), 1)),
+        ("longest outage", listed(summary.longest_outage.as_ref().map(|found| words.outage(found)), 1)),
+        ("slowest recovery", listed(summary.slowest_recovery.as_ref().map(|found| words.outage(found)), 1)),
         ("still down", listed(down, summary.down.len() as u64)),
-        ("gave up", listed(refusals, timeline.lanes.refusals.count)),
-        ("spent most", listed(spent_most(timeline).map(|(id, text)| format!("{}: {text}", name_of(id))), 1)),
+        ("gave up", listed(refusals, lanes.refusals.count)),
+        ("spent most", listed(words.spent_most(), 1)),
         ("no daemon", listed(gaps(timeline, zone), timeline.watch.count)),
-        ("ended unseen", listed(unseen, timeline.lanes.unobserved.count)),
-        ("by people", listed(actions, action_count)),
+        ("ended unseen", listed(lanes.unobserved.first.iter().map(|end| words.unseen(end)), lanes.unobserved.count)),
+        // The latest is the first.
+        ("by people", listed(requests.iter().rev().map(|request| words.request(request)), request_count)),
     ]
     .into_iter()
     .filter(|(_, lines)| !lines.is_empty())
     .map(|(name, lines)| Figure { name, lines })
     .collect()
+}
+
+/// How many processes there were, and how they are at the end of the period.
+pub(crate) fn counts(summary: &Summary<'_>, lanes: &Lanes) -> String {
+    let down = match summary.given_up {
+        0 => format!("{} down", words::count(summary.down.len() as u64)),
+        given_up => format!("{} down ({} gave up)", words::count(summary.down.len() as u64), words::count(given_up)),
+    };
+    let all = lanes.lanes.len() as u64;
+    let present = summary.alive.saturating_add(summary.down.len() as u64).saturating_add(summary.ended);
+    let removed = match all.saturating_sub(present) {
+        0 => String::new(),
+        removed => format!(", {} removed", words::count(removed)),
+    };
+    format!(
+        "{}: {} alive, {down}, {} ended{removed}; {}, {}",
+        counted(all, "process"),
+        words::count(summary.alive),
+        words::count(summary.ended),
+        counted(summary.crashes, "failure"),
+        counted(summary.restarts, "restart"),
+    )
+}
+
+/// The processes with the most restarts; `None` without any restart. It is escaped.
+fn most_restarts(summary: &Summary<'_>) -> Option<String> {
+    let most = &summary.most_restarts;
+    let restarts = counted(most.first()?.runs.restarts, "restart");
+    let each = if most.len() > 1 { " each" } else { "" };
+    Some(format!("{}: {restarts}{each}", names(most.iter().map(|lane| name(lane)))))
+}
+
+/// The name of a process, escaped.
+fn name(lane: &Lane) -> String {
+    escape(&lane.handle.display_name()).into_owned()
+}
+
+/// The figures of processes in words.
+struct Words<'a> {
+    timeline: &'a Timeline,
+    zone: Zone,
+}
+
+impl Words<'_> {
+    fn time(&self, wall_ns: i64) -> String {
+        short_time(wall_ns, &self.timeline.lanes.grid, self.zone)
+    }
+
+    fn name_of(&self, id: StreamId) -> String {
+        self.timeline.lanes.lane(id).map_or_else(|| id.process_id.to_string(), name)
+    }
+
+    /// How a run ended, with its cause.
+    fn end(&self, mark: &Mark) -> String {
+        end_with_cause(mark, &self.timeline.details)
+    }
+
+    fn quote(&self, mark: Option<&Mark>) -> Option<String> {
+        last_line(mark?, &self.timeline.details)
+    }
+
+    fn death(&self, lane: &Lane, mark: &Mark) -> Line {
+        let text = format!("{} at {}: {}", name(lane), self.time(mark.at_ns), self.end(mark));
+        Line { text, last_line: self.quote(Some(mark)) }
+    }
+
+    fn outage(&self, found: &(&Lane, Outage)) -> Line {
+        let end = match found.1.end {
+            OutageEnd::Recovered => "",
+            OutageEnd::Withdrawn => "; then stopped on request",
+            OutageEnd::Open if found.0.is_down() => "; still down",
+            OutageEnd::Open => "; it is being started",
+        };
+        Line::from(format!("{}{end}", self.begun(found)))
+    }
+
+    fn down(&self, found: &(&Lane, Outage)) -> Line {
+        let (lane, outage) = found;
+        let text = format!("{}; {}", self.begun(found), why_down(lane));
+        Line { text, last_line: self.quote(outage.mark.as_ref()) }
+    }
+
+    /// The length of an outage and how it began.
+    fn begun(&self, (lane, outage): &(&Lane, Outage)) -> String {
+        let begin = match outage.mark {
+            Some(mark) => format!("from {}: {}", self.time(outage.from.wall_ns), self.end(&mark)),
+            None => "since before this time".to_owned(),
+        };
+        format!("{}: {} {begin}", name(lane), nanos(outage.nanos()))
+    }
+
+    fn unseen(&self, end: &UnobservedEnd) -> Line {
+        let (from, to) = (self.time(end.not_before.wall_ns), self.time(end.not_after.wall_ns));
+        let how = end.mark.map(|mark| format!(": {}", self.end(&mark))).unwrap_or_default();
+        Line::from(format!("{} between {from} and {to}{how}", self.name_of(end.stream)))
+    }
+
+    fn request(&self, request: &Request<'_>) -> Line {
+        let (at, who) = (self.time(request.first.at_ns), words::actor(&request.first.actor));
+        let (what, names) = (done(request.kind), names(request.streams.iter().map(|id| self.name_of(*id))));
+        Line::from(format!("{at} {who} {what} {names}{}", reason(request)))
+    }
+
+    fn spent_most(&self) -> Option<Line> {
+        let most = self.timeline.most_spent()?;
+        let spent = agent::spent(most.spent.totals.usage, most.spent.cost_micros());
+        let stopped = most.stopped.map(|(at_ns, text)| format!("; {} {}", self.time(at_ns), escape(&text)));
+        Some(Line::from(format!("{}: {spent}{}", self.name_of(most.id), stopped.unwrap_or_default())))
+    }
 }
 
 /// The period in words, with the zone and its length.
@@ -127,39 +223,18 @@ pub(crate) fn short_time(wall_ns: i64, grid: &Grid, zone: Zone) -> String {
     zone.short_time(Utc.timestamp_nanos(wall_ns), grid.to().wall())
 }
 
-/// The actions that are one line each: those of the same kind that an operator asked for at once, for example by `up`.
-fn grouped(actions: &[Action]) -> Vec<Vec<&Action>> {
-    let is_at_once = |one: &Action, other: &Action| {
-        let is_near = other.at_ns.saturating_sub(one.at_ns) <= AT_ONCE_NS;
-        is_near && (&one.actor, &one.reason) == (&other.actor, &other.reason)
-    };
-    let mut groups: Vec<Vec<&Action>> = Vec::new();
-    for part in actions.chunk_by(is_at_once) {
-        let before = groups.len();
-        for action in part {
-            let of_part = groups.get_mut(before..).into_iter().flatten();
-            let same = of_part.into_iter().find(|group| group.first().is_some_and(|first| first.kind == action.kind));
-            match same {
-                Some(group) => group.push(action),
-                None => groups.push(vec![action]),
-            }
-        }
-    }
-    groups
-}
-
 /// The first lines, and how many of `count` are not among them.
-fn listed(lines: impl IntoIterator<Item = String>, count: u64) -> Vec<String> {
-    let mut lines: Vec<String> = lines.into_iter().take(LINES_MAX).collect();
+fn listed(lines: impl IntoIterator<Item = Line>, count: u64) -> Vec<Line> {
+    let mut lines: Vec<Line> = lines.into_iter().take(LINES_MAX).collect();
     let more = count.saturating_sub(lines.len() as u64);
     if more > 0 && !lines.is_empty() {
-        lines.push(format!("and {} more", words::count(more)));
+        lines.push(Line::from(format!("and {} more", words::count(more))));
     }
     lines
 }
 
 /// The times without a daemon, the longest first.
-fn gaps(timeline: &Timeline, zone: Zone) -> Vec<String> {
+fn gaps(timeline: &Timeline, zone: Zone) -> Vec<Line> {
     let mut gaps: Vec<&Gap> = timeline.watch.gaps.iter().collect();
     gaps.sort_by_key(|gap| std::cmp::Reverse(gap.nanos()));
     let text = |gap: &Gap| {
@@ -169,60 +244,34 @@ fn gaps(timeline: &Timeline, zone: Zone) -> Vec<String> {
         };
         let time = |stamp: Timestamp| short_time(stamp.wall_ns, &timeline.lanes.grid, zone);
         let to = if gap.is_open { "the end".to_owned() } else { time(gap.to) };
-        format!("{} from {} to {to}: {cause}", nanos(gap.nanos()), time(gap.from))
+        Line::from(format!("{} from {} to {to}: {cause}", nanos(gap.nanos()), time(gap.from)))
     };
     gaps.into_iter().map(text).collect()
 }
 
-/// The agent with the greatest cost, or with the most tokens if none has a cost.
-fn spent_most(timeline: &Timeline) -> Option<(StreamId, String)> {
-    let tokens = |totals: &AgentTotals| totals.usage.input.saturating_add(totals.usage.output);
-    let order = |spent: &Spent| (spent.cost_micros().unwrap_or(0), tokens(&spent.totals));
-    let (id, spent) = timeline.spent.iter().max_by_key(|(_, spent)| order(spent))?;
-    (order(spent) > (0, 0)).then(|| (*id, agent::spent(spent.totals.usage, spent.cost_micros())))
-}
-
-/// What happened at a mark, in words.
-pub(crate) fn mark_words(mark: &Mark) -> String {
-    match &mark.kind {
-        MarkKind::Success => "succeeded".to_owned(),
-        MarkKind::Start => "started".to_owned(),
-        MarkKind::Restart => "restarted".to_owned(),
-        MarkKind::StopRequest { .. } => "stop requested".to_owned(),
-        MarkKind::Unhealthy { failures } => {
-            format!("unhealthy after {}", counted(u64::from(*failures), "failed check"))
-        }
-        MarkKind::Refusal(rule) => format!("gave up: {}", rule_words(rule)),
-        MarkKind::Stop(cause) => format!("stopped, {}", end_words(*cause)),
-        MarkKind::Kill(cause) => format!("killed after its stop timeout, {}", end_words(*cause)),
-        MarkKind::FailedStart(cause) | MarkKind::Crash(cause) => end_words(*cause),
-    }
-}
-
-/// What an operator did, in words.
-fn action_words(kind: &str) -> &'static str {
-    match kind {
-        "registered" => "added",
-        "spec_changed" => "changed",
-        "unregistered" => "removed",
-        "start_requested" => "started",
-        _ => "stopped",
-    }
-}
-
 /// Writes the figures in lines of `width` columns at most.
-pub(crate) fn write(out: &mut dyn Write, figures: &[Figure], (layout, width): (Layout, usize)) -> io::Result<()> {
+pub(crate) fn write(
+    out: &mut dyn Write,
+    figures: &[Figure],
+    glyphs: Glyphs,
+    (layout, width): (Layout, usize),
+) -> io::Result<()> {
     let name_width = figures.iter().map(|figure| figure.name.width()).max().unwrap_or(0) + GAP;
     for figure in figures {
         for (number, line) in figure.lines.iter().enumerate() {
             let (name, blank) = (if number == 0 { figure.name } else { "" }, " ".repeat(name_width));
             let padded = format!("{name:name_width$}");
-            for text in wrapped(line, (&padded, &blank), Some(width)) {
+            for text in wrapped(&line.text, (&padded, &blank), Some(width)) {
                 let is_named = layout.color && !name.is_empty() && text.starts_with(name);
                 match text.strip_prefix(name).filter(|_| is_named) {
                     Some(rest) => writeln!(out, "{}{rest}", Style::Heading.paint(name))?,
                     None => writeln!(out, "{text}")?,
                 }
+            }
+            if let Some(quoted) = line.quoted() {
+                let quoted = glyphs.cut(&quoted, width.saturating_sub(name_width + QUOTE_INDENT.len()));
+                let quoted = if layout.color { Style::Quiet.paint(&quoted) } else { quoted };
+                writeln!(out, "{blank}{QUOTE_INDENT}{quoted}")?;
             }
         }
     }

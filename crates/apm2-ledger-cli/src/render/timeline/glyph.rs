@@ -9,7 +9,7 @@ use apm2_lanes::{
     span::Span,
 };
 
-use crate::render::color::Style;
+use crate::render::{color::Style, table::cut};
 
 /// From this number of crashes in one column on, the number is not shown any more.
 const CRASHES_SHOWN_MAX: u32 = 9;
@@ -41,6 +41,15 @@ impl Glyphs {
     pub(crate) fn of_terminal(is_ascii: bool) -> Self {
         let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
         if is_ascii || is_dumb { Self::Ascii } else { Self::Unicode }
+    }
+
+    /// The text in so many columns; `…`, or a dot, is in the place of what is cut off.
+    pub(crate) fn cut(self, text: &str, room: usize) -> String {
+        let shown = cut(text, room);
+        match (self, shown.strip_suffix('…')) {
+            (Self::Ascii, Some(rest)) if shown != text => format!("{rest}."),
+            _ => shown,
+        }
     }
 
     const fn choose(self, unicode: char, ascii: char) -> char {

@@ -44,7 +44,7 @@ pub(crate) fn page(
     if !figures.is_empty() {
         writeln!(out)?;
     }
-    figures::write(out, &figures, (layout, width))
+    figures::write(out, &figures, glyphs, (layout, width))
 }
 
 /// The lanes that are shown if their number is limited: those with the most outages, restarts and marks, in the order of the timeline.

@@ -19,11 +19,12 @@ use chrono::{TimeZone as _, Utc};
 use crate::{
     period_lanes::Timeline,
     render::{
+        ends::mark_words,
         escape::escape,
         table::cut,
         timeline::{
             axis::ticks,
-            figures::{Figure, figures, mark_words, period_words, short_time},
+            figures::{Figure, figures, period_words, short_time},
             glyph::{Shown, end_words, state_words},
         },
         words::{count, counted},
@@ -87,7 +88,8 @@ impl Picture<'_> {
         let rows = u32::try_from(self.lanes.len()).unwrap_or(u32::MAX).max(1);
         let lanes_bottom = AXIS_HEIGHT + MARGIN + rows.saturating_mul(ROW_HEIGHT);
         let alive_bottom = lanes_bottom + 2 * ROW_HEIGHT;
-        let lines = self.figures.iter().map(|figure| figure.lines.len()).sum::<usize>();
+        let lines = self.figures.iter().flat_map(|figure| &figure.lines);
+        let lines: usize = lines.map(|line| 1 + usize::from(line.last_line.is_some())).sum();
         let lines = u32::try_from(lines).unwrap_or(u32::MAX);
         let legend = self.legend();
         let legend_rows = legend_places(&legend).last().map_or(0, |(_, row)| row + 1);
@@ -132,7 +134,10 @@ impl Picture<'_> {
 
     /// The figures as one text, for those who do not see the picture.
     fn description(&self) -> String {
-        let figures = self.figures.iter().map(|figure| format!("{}: {}.", figure.name, figure.lines.join("; ")));
+        let figures = self.figures.iter().map(|figure| {
+            let lines: Vec<&str> = figure.lines.iter().map(|line| line.text.as_str()).collect();
+            format!("{}: {}.", figure.name, lines.join("; "))
+        });
         let states =
             self.lanes.iter().map(|lane| format!("{} at the end: {}.", lane.handle.display_name(), end_words(lane)));
         figures.chain(states).collect::<Vec<_>>().join(" ")
@@ -318,9 +323,14 @@ impl Picture<'_> {
                 if number == 0 {
                     writeln!(out, "<text class=\"h\" x=\"{MARGIN}\" y=\"{y}\">{}</text>", figure.name)?;
                 }
-                let text = xml_cut(line, TEXT_CHARACTERS);
+                let text = xml_cut(&line.text, TEXT_CHARACTERS);
                 writeln!(out, "<text x=\"{LANE_LEFT}\" y=\"{y}\">{text}</text>")?;
                 y += LINE_HEIGHT;
+                if let Some(quoted) = line.quoted() {
+                    let text = xml_cut(&quoted, TEXT_CHARACTERS);
+                    writeln!(out, "<text class=\"dim\" x=\"{LANE_LEFT}\" y=\"{y}\">{text}</text>")?;
+                    y += LINE_HEIGHT;
+                }
             }
         }
         Ok(())
