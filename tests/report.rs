@@ -2,9 +2,13 @@
 
 use std::{fs, os::unix::fs::MetadataExt as _};
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::{fixture, support::Place};
+use crate::{
+    fixture,
+    support::{Place, gone, send, wait_until},
+};
 
 /// Ends a page, begins another element, reorders and hides.
 const HOSTILE: &str = "</script><img src=x onerror=alert(1)>&lt;\u{202e}\u{200b}<!--";
@@ -74,6 +78,52 @@ fn a_file_is_private_and_is_not_overwritten() {
 }
 
 #[test]
+fn the_summary_names_processes_with_times_and_causes() {
+    let place = Place::new();
+    let processes = "
+[[process]]
+name = 'taken'
+command = 'sleep'
+args = ['1000']
+restart = { policy = 'always', backoff = '100ms' }
+
+[[process]]
+name = 'absent'
+command = '/no/such/program'
+restart = { policy = 'never' }
+";
+    fs::write(place.path("ecosystem.toml"), processes).unwrap();
+    place.run(&["up"]).left_with(1);
+    let taken = place.pid_of("taken");
+    place.kill_daemon();
+    send(taken, Signal::SIGKILL);
+    wait_until("the process has ended", || gone(taken).then_some(()));
+    place.run(&["up"]).left_with(1);
+    wait_until("the end is found", || place.types("taken").contains(&"end_unobserved".to_owned()).then_some(()));
+    let (_, document) = reported(&place, &[]);
+    let fact = |question: &str| {
+        let facts = document["facts"].as_array().unwrap();
+        facts.iter().find(|fact| fact["question"] == question).unwrap_or_else(|| panic!("{question} in {facts:?}"))
+    };
+    let down = &fact("What is down now?")["parts"][0];
+    assert_eq!((&down["process"]["name"], down["at_ms"].is_i64()), (&"absent".into(), true), "{down}");
+    let details = down["details"].as_str().unwrap();
+    assert!(details.contains("/no/such/program: No such file or directory; is not restarted"), "{details}");
+    let unwatched = fact("When did no daemon run?")["parts"].as_array().unwrap();
+    assert_eq!(
+        (&unwatched[0]["details"], &unwatched[1]["process"]["name"]),
+        (&"the daemon died".into(), &"taken".into())
+    );
+    assert_eq!(unwatched[1]["answer"], "ended unseen: SIGKILL");
+    assert!(fact("What was the longest outage?")["parts"][0]["answer"].as_str().unwrap().ends_with(", still down"));
+    let unseen = document["unseen"].as_array().unwrap();
+    assert_eq!((unseen.len(), &unseen[0]["process"]["name"]), (1, &"taken".into()));
+    let requests = document["requests"].as_array().unwrap();
+    let first = requests.last().unwrap();
+    assert_eq!((&first["what"], first["processes"].as_array().unwrap().len()), (&"start".into(), 2), "{requests:?}");
+}
+
+#[test]
 fn recorded_text_stays_data_and_is_visible() {
     let place = Place::new();
     let script = format!("printf '%s\\n' '{HOSTILE}' >&2; exit 3");
@@ -85,7 +135,7 @@ fn recorded_text_stays_data_and_is_visible() {
     let process = &document["processes"][0];
     assert!(process["last_output"]["stderr"].as_str().unwrap().contains("</script><img"));
     assert!(process["command"].as_str().unwrap().contains(r"\u202e"));
-    let action = document["actions"].as_array().unwrap().iter().find(|action| !action["reason"].is_null()).unwrap();
+    let action = document["requests"].as_array().unwrap().iter().find(|one| !one["reason"].is_null()).unwrap();
     assert!(action["reason"].as_str().unwrap().ends_with(r"&lt;\u202e\u200b<!--"), "{action}");
 }
 

@@ -55,8 +55,12 @@ const names = (page) => page.locator("#processes-table tbody th").allTextContent
 test("the summary answers, and a process tells its story", async () => {
   const page = await open(report());
   const facts = await page.locator("#facts").textContent();
-  for (const words of ["What is down now?", "What died first?hostile: exit code 3", "When did no supervisor run?"]) assert.ok(facts.includes(words), `${words} in ${facts}`);
+  for (const words of ["What is down now?", "What failed first?hostile exit code 3", "When did no daemon run?"]) assert.ok(facts.includes(words), `${words} in ${facts}`);
   assert.deepEqual((await names(page)).sort(), ["broken", "flaky", "hostile", "steady"]);
+  await page.locator(".fact", { hasText: "What is down now?" }).locator("button", { hasText: "broken" }).click();
+  assert.equal(await page.locator("#process-title").textContent(), "broken");
+  const lines = await page.locator("#processes-table .name").evaluateAll((all) => all.map((one) => Math.round(one.getBoundingClientRect().height / parseFloat(getComputedStyle(one).lineHeight))));
+  assert.ok(lines.every((height) => height <= 1), `names do not break across lines: ${lines}`);
   await page.locator("#processes-table button", { hasText: "broken" }).first().click();
   assert.match(await page.locator("#process").textContent(), /It exited with code 7/);
   assert.equal((await page.locator("#process pre").textContent()).trim(), "oops");

@@ -77,8 +77,12 @@ pub fn requests(actions: &[Action]) -> Vec<Request<'_>> {
         }
         let Some(kind) = kind else { continue };
         match requests.iter_mut().skip(open).find(|request| request.kind == kind) {
-            Some(request) => request.streams.push(action.stream),
-            None => requests.push(Request { kind, first: action, streams: vec![action.stream] }),
+            Some(request) if !request.streams.contains(&action.stream) => request.streams.push(action.stream),
+            found => {
+                // What is asked for again is another request.
+                open = if found.is_some() { requests.len() } else { open };
+                requests.push(Request { kind, first: action, streams: vec![action.stream] });
+            }
         }
     }
     requests
@@ -148,6 +152,13 @@ mod tests {
         assert_eq!(found(&actions), expected);
         actions.push(action(60, 3, kinds[1]));
         assert_eq!(found(&actions)[2], (60, RequestKind::Start, vec![3]), "a later start is another request");
+    }
+
+    #[test]
+    fn what_is_asked_for_again_is_another_request() {
+        let actions = [1, 2, 1, 2].map(|number| action(0, number, "start_requested"));
+        let expected = vec![(0, RequestKind::Start, vec![1, 2]), (0, RequestKind::Start, vec![1, 2])];
+        assert_eq!(found(&actions), expected);
     }
 
     #[test]

@@ -85,13 +85,23 @@ pub(crate) struct PeriodLanes {
     is_followed: bool,
 }
 
+/// The instances whose lanes are asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Asked<'a> {
+    /// These; if there are none, all that were alive in the period or had events in it.
+    pub(crate) ids: &'a [StreamId],
+    /// Of them, only those in this set.
+    pub(crate) chosen: Option<&'a BTreeSet<StreamId>>,
+    /// These as well.
+    pub(crate) also: &'a [StreamId],
+}
+
 impl PeriodLanes {
-    /// The lanes of these instances, or of all that were alive in the period or had events in it, except that only those of `chosen`
-    /// are read if it is given. `buckets` gives the number of parts for the instances. With `samples`, processor use and memory are
+    /// The lanes of the instances that are asked for. `buckets` gives the number of parts for the instances. With `samples`, processor use and memory are
     /// counted, too.
     pub(crate) fn read(
         source: &LedgerSource,
-        (ids, chosen): (&[StreamId], Option<&BTreeSet<StreamId>>),
+        Asked { ids, chosen, also }: Asked<'_>,
         period: &Period,
         buckets: &dyn Fn(&[Stream]) -> u32,
         samples: bool,
@@ -102,7 +112,10 @@ impl PeriodLanes {
             ([], Some(chosen)) => of(chosen.iter().copied(), last),
             (ids, chosen) => of(ids.iter().copied().filter(|id| chosen.is_none_or(|chosen| chosen.contains(id))), last),
         };
-        let streams = source.states_of(&question)?;
+        let mut streams = source.states_of(&question)?;
+        let known: BTreeSet<StreamId> = streams.iter().map(|stream| stream.id).collect();
+        let missing = also.iter().copied().filter(|id| !known.contains(id));
+        streams.extend(source.states_of(&of(missing, last))?);
         let is_restricted = !ids.is_empty() || chosen.is_some();
         let grid = Grid::new(period.from, period.to, buckets(&streams));
         let mut fold = LanesFold::new(grid);

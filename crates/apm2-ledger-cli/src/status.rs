@@ -130,7 +130,7 @@ impl StatusContext {
     }
 
     /// The warning that is printed when no daemon updates these states. It contains the time of the last event.
-    pub(crate) fn warning(&self, statuses: &[InstanceStatus<'_>]) -> Option<String> {
+    pub(crate) fn warning(&self, statuses: &[InstanceStatus<'_>], zone: Zone) -> Option<String> {
         if !statuses.iter().any(|status| status.is_kept) {
             return None;
         }
@@ -138,7 +138,7 @@ impl StatusContext {
             Some(time) => {
                 let ago = (self.moment.now - time).to_std().unwrap_or_default();
                 let ago = words::duration(Duration::from_secs(ago.as_secs()));
-                format!("{what} {} ({ago} ago)", Zone::of_stderr().time(time))
+                format!("{what} {} ({ago} ago)", zone.time(time))
             }
             None => format!("{what} its beginning"),
         };

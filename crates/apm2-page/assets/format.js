@@ -25,7 +25,13 @@ function timeText(ms) {
 }
 
 // A time as an element with the exact time as its title.
-const time = (ms) => (ms === null || ms === undefined ? "-" : el("time", { class: "time", datetime: new Date(ms).toISOString(), title: new Date(ms).toISOString() }, timeText(ms)));
+const time = (ms, text = timeText) => (ms === null || ms === undefined ? "-" : el("time", { class: "time", datetime: new Date(ms).toISOString(), title: `${timeText(ms)}.${parts(ms).milli} ${zoneName()}` }, text(ms)));
+
+// A time of a period, without its day if the whole period is in one day.
+function timeIn(period, ms) {
+  const isOneDay = parts(period.from_ms).day === parts(period.to_ms).day;
+  return time(ms, isOneDay ? (at) => timeText(at).slice(11) : timeText);
+}
 
 // The text of a tick of an axis with this distance between its ticks.
 function tickText(ms, step) {
@@ -36,16 +42,17 @@ function tickText(ms, step) {
   return step >= 1000 ? `${at.minute}:${at.second}` : `${at.minute}:${at.second}.${at.milli}`;
 }
 
+// The two largest units, as the commands print a duration: 3h 12m, 1s 250ms.
 function duration(ms) {
   if (ms === null || ms === undefined) return "-";
-  if (ms < 1000) return `${Math.round(ms)} ms`;
-  const units = [["d", DAY], ["h", HOUR], ["min", MINUTE], ["s", 1000]];
-  const first = units.findIndex(([, size]) => ms >= size);
-  const [unit, size] = units[first];
-  const whole = Math.floor(ms / size);
-  const next = units[first + 1];
-  const rest = next ? Math.floor((ms % size) / next[1]) : 0;
-  return rest > 0 ? `${whole} ${unit} ${rest} ${next[0]}` : `${whole} ${unit}`;
+  let rest = Math.floor(ms);
+  const units = [];
+  for (const [unit, size] of [["day", DAY], ["h", HOUR], ["m", MINUTE], ["s", 1000], ["ms", 1]]) {
+    const number = Math.floor(rest / size);
+    if (number > 0) units.push(`${number}${unit}${unit === "day" && number > 1 ? "s" : ""}`);
+    rest %= size;
+  }
+  return units.slice(0, 2).join(" ") || "0s";
 }
 
 const count = (number) => (number === null || number === undefined ? "-" : Number(number).toLocaleString("en-US"));
@@ -66,8 +73,11 @@ const cpu = (value) => (value === null || value === undefined ? "-" : `${(value 
 
 const share = (value) => (value === null || value === undefined ? "-" : `${(Math.floor(value * 1000) / 10).toFixed(1)} %`);
 
-// Millionths of a US dollar.
-const money = (micros) => (micros === null || micros === undefined ? "-" : `$${(micros / 1e6).toFixed(micros < 10_000_000 ? 4 : 2)}`);
+// Millionths of a US dollar: rounded to a cent, or exact if it is less than one.
+const money = (micros) => (micros === null || micros === undefined ? "-" : `$${(micros / 1e6).toFixed(micros > 0 && micros < 10_000 ? 6 : 2)}`);
+
+// A text with the times in it as elements, in the zone of the page.
+const withTimes = (text) => String(text).split(/(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)/).map((part, place) => (place % 2 === 1 && !Number.isNaN(Date.parse(part)) ? time(Date.parse(part)) : part));
 
 const MARKS = { good: "●", bad: "✕", warn: "▲", calm: "○" };
 

@@ -1,7 +1,7 @@
 // The state of the page, and what follows from its changes.
 
 // The version of the document that this script reads.
-const DOCUMENT_VERSION = 1;
+const DOCUMENT_VERSION = 2;
 
 const app = { document: null, isLive: false, canControl: false, selected: null, filter: "", only: "all", sort: { name: "", isDown: false } };
 

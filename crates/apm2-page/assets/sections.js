@@ -3,25 +3,32 @@
 // Rows of a table of use.
 const USE_SHOWN_MAX = 20;
 
-const link = (process) => el("button", { type: "button", class: "link", click: () => select(process.key) }, process.name);
+const link = (process) => el("button", { type: "button", class: "link name", title: process.name, click: () => select(process.key) }, process.name);
 
-const named = (doc, key) => {
-  const process = doc.processes.find((one) => one.key === key);
-  return process ? link(process) : null;
-};
+// A process by its key and name: a link, if the page has it.
+function named(doc, one) {
+  const process = doc.processes.find((other) => other.key === one.key);
+  return process ? link(process) : el("strong", { class: "name" }, one.name);
+}
+
+const andMore = (more) => (more > 0 ? ` and ${count(more)} more` : null);
 
 function drawHead(doc) {
   byId("title").textContent = app.isLive ? "Processes, live" : "Process report";
   document.title = app.isLive ? "apm2-ledger: live" : "apm2-ledger: process report";
   put("subtitle", el("span", {}, `${doc.ledger.path} · `), time(doc.period.from_ms), " to ", time(doc.period.to_ms), el("span", {}, ` ${zoneName()} (${duration(doc.period.to_ms - doc.period.from_ms)}) · ${counted(doc.ledger.events, "event")}`));
-  put("notices", doc.notices.map((text) => el("p", { class: "notice" }, text)));
+  put("notices", doc.notices.map((text) => el("p", { class: "notice" }, withTimes(text))));
   put("made", el("span", {}, `Made by apm2-ledger ${doc.program} at `), time(doc.made_at_ms), el("span", {}, ` ${zoneName()}; document version ${doc.version}.`));
 }
 
-// The answer; if it is of one process, it selects the process.
-function answerOf(doc, fact) {
-  const process = doc.processes.find((one) => one.key === fact.process);
-  return process ? el("button", { type: "button", class: "link", click: () => select(process.key) }, fact.answer) : fact.answer;
+// A part of an answer: the process, the answer, and below the time, the cause and the last line.
+function factPart(doc, part) {
+  const times = part.at_ms === null ? null : [timeIn(doc.period, part.at_ms), part.until_ms === null ? null : [" to ", timeIn(doc.period, part.until_ms)]];
+  const hasBoth = times && part.details !== "";
+  return el("div", { class: "part" },
+    el("p", { class: "answer" }, part.process ? [named(doc, part.process), " "] : null, part.answer),
+    times || part.details ? el("p", { class: "help" }, times, hasBoth ? ": " : null, part.details) : null,
+    part.last_line === null ? null : el("p", { class: "help" }, "last line: ", el("q", {}, part.last_line)));
 }
 
 function drawFacts(doc) {
@@ -31,8 +38,9 @@ function drawFacts(doc) {
   }
   put("facts", doc.facts.map((fact) => el("div", { class: `fact ${fact.tone}` },
     el("h3", {}, fact.question),
-    el("p", { class: "answer" }, answerOf(doc, fact)),
-    fact.at_ms === null ? null : el("p", { class: "help" }, time(fact.at_ms), fact.until_ms === null ? null : [" to ", time(fact.until_ms)]))));
+    fact.answer === "" ? null : el("p", { class: "answer" }, fact.answer),
+    fact.parts.map((part) => factPart(doc, part)),
+    fact.more > 0 ? el("p", { class: "help" }, andMore(fact.more).trim()) : null)));
 }
 
 function shownProcesses(doc) {
@@ -97,8 +105,8 @@ function pre(text) {
 function story(process) {
   if (!process.story) return [el("p", { class: "help" }, `The story of this process is not on this page; \`apm2-ledger why ${process.name}\` tells it.`)];
   return [
-    el("p", {}, process.story.headline),
-    el("ol", { class: "story" }, process.story.causes.map((cause) => el("li", {}, cause.text, el("span", { class: "help" }, ` [event ${cause.seq}]`)))),
+    el("p", {}, withTimes(process.story.headline)),
+    el("ol", { class: "story" }, process.story.causes.map((cause) => el("li", {}, withTimes(cause.text), el("span", { class: "help" }, ` [event ${cause.seq}]`)))),
     process.story.is_cut ? el("p", { class: "help" }, "Earlier causes were left out.") : null,
   ];
 }
@@ -137,7 +145,7 @@ function drawRestarts(doc) {
     { name: "How its runs ended", kind: "text", cell: (one) => one.ends.map((end) => `${end.text}${end.count > 1 ? ` (${count(end.count)} times)` : ""}`).join(", ") },
     { name: "Longest outage", kind: "number", cell: (one) => (one.longest_outage_ms > 0 ? duration(one.longest_outage_ms) : "-") },
   ], rows), doc.refusals.length > 0 ? [el("h3", {}, "Restarts that were refused"), table("Refused restarts", [
-    { name: "Time", cell: (one) => time(one.at_ms) }, { name: "Process", cell: (one) => named(doc, one.process) || one.name }, { name: "Why", kind: "text", cell: (one) => one.text },
+    { name: "Time", cell: (one) => time(one.at_ms) }, { name: "Process", cell: (one) => named(doc, one.process) }, { name: "Why", kind: "text", cell: (one) => one.text },
   ], doc.refusals)] : null);
 }
 
@@ -167,16 +175,21 @@ function drawAgents(doc) {
 }
 
 function drawWatch(doc) {
-  reveal("watch", doc.gaps.length > 0 || doc.actions.length > 0);
+  reveal("watch", doc.gaps.length > 0 || doc.unseen.length > 0 || doc.requests.length > 0);
   const noted = (all, listed) => (all > listed ? el("p", { class: "help" }, `${count(listed)} of ${count(all)} are listed.`) : null);
+  const section = (title, columns, rows, all) => (rows.length > 0 ? [el("h3", {}, title), table(title, columns, rows), noted(all, rows.length)] : null);
   put("watch-body",
-    doc.gaps.length > 0 ? [el("h3", {}, "When no supervisor ran"), table("When no supervisor ran", [
+    section("When no daemon ran", [
       { name: "From", cell: (one) => time(one.from_ms) }, { name: "To", cell: (one) => (one.is_open ? "now" : time(one.to_ms)) }, { name: "Length", kind: "number", cell: (one) => duration(one.to_ms - one.from_ms) },
-      { name: "Why", kind: "text", cell: (one) => (one.cause === "stopped" ? "the supervisor was stopped" : "the supervisor ended without a recorded stop") },
-    ], doc.gaps), noted(doc.gaps_count, doc.gaps.length)] : null,
-    doc.actions.length > 0 ? [el("h3", {}, "What persons asked for"), table("Requests", [
-      { name: "Time", cell: (one) => time(one.at_ms) }, { name: "Who", cell: (one) => one.who }, { name: "What", cell: (one) => one.what }, { name: "Process", cell: (one) => named(doc, one.process) || one.name }, { name: "Reason", kind: "text", cell: (one) => one.reason || "-" },
-    ], doc.actions), noted(doc.actions_count, doc.actions.length)] : null);
+      { name: "Why", kind: "text", cell: (one) => (one.cause === "stopped" ? "the daemon was ended in order" : "the daemon died: it recorded no stop") },
+    ], doc.gaps, doc.gaps_count),
+    section("What ended unseen", [
+      { name: "Process", cell: (one) => named(doc, one.process) }, { name: "Last seen", cell: (one) => time(one.from_ms) }, { name: "Found", cell: (one) => time(one.to_ms) }, { name: "How it ended", kind: "text", cell: (one) => one.text || "-" },
+    ], doc.unseen, doc.unseen_count),
+    section("What persons asked for", [
+      { name: "Time", cell: (one) => time(one.at_ms) }, { name: "Who", cell: (one) => one.who }, { name: "What", cell: (one) => one.what },
+      { name: "Processes", kind: "text", cell: (one) => [one.processes.map((process, place) => [place > 0 ? ", " : null, named(doc, process)]), andMore(one.more)] }, { name: "Reason", kind: "text", cell: (one) => one.reason || "-" },
+    ], doc.requests, doc.requests_count));
 }
 
 function drawEvidence(doc) {

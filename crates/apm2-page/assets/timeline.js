@@ -5,7 +5,7 @@ const CLASSES = ["success", "start", "restart", "stop_request", "stop", "unhealt
 
 const STATE_WORDS = {
   stopped: "stopped, succeeded or never started", running: "running", starting: "starting, not yet ready", stopping: "stopping",
-  unhealthy: "running, health check fails", waiting: "down, restart is scheduled", terminated: "killed by the supervisor", crashed: "down after a failure",
+  unhealthy: "running, health check fails", waiting: "down, restart is scheduled", terminated: "killed after its stop timeout", crashed: "down after a failure",
 };
 const CLASS_WORDS = {
   success: "succeeded", start: "started", restart: "restarted by the policy", stop_request: "stop requested", stop: "stopped", unhealthy: "health check failed too often",
@@ -221,7 +221,7 @@ function answerMoment(doc, ms) {
   const names = running.slice(0, 12).map((process) => process.name).join(", ");
   const more = running.length > 12 ? ` and ${count(running.length - 12)} more` : "";
   const gap = doc.gaps.find((one) => one.from_ms <= ms && ms <= one.to_ms);
-  const unwatched = gap ? " No supervisor ran then, so this is what was recorded last." : "";
+  const unwatched = gap ? " No daemon ran then, so this is what was recorded last." : "";
   const width = (doc.period.to_ms - doc.period.from_ms) / doc.period.buckets;
   const exact = width >= 2000 ? ` (to ${duration(width)})` : "";
   put("answer", el("span", {}, `At ${timeText(ms)} ${zoneName()}${exact}: ${running.length === 0 ? "nothing was running." : `${counted(running.length, "process", "processes")} alive: ${names}${more}.`}${unwatched}`));
@@ -234,7 +234,7 @@ function legend() {
   const ofState = (name) => el("div", {}, picture(svg("path", { d: `M2 ${SHAPES[name][0]}h40v${SHAPES[name][1]}h-40z`, class: `s-${name}` }),
     name === "unhealthy" ? svg("path", { d: `M2 ${SHAPES[name][0]}h40v${SHAPES[name][1]}h-40z`, fill: "url(#waves)" }) : null), STATE_WORDS[name]);
   const ofMark = (name) => el("div", {}, picture(svg("path", { d: MARK_PATHS[name], class: `m m-${name}`, "fill-rule": "evenodd", transform: "translate(22 12)" })), CLASS_WORDS[name]);
-  put("legend-items", Object.keys(SHAPES).map(ofState), CLASSES.map(ofMark), el("div", {}, picture(svg("rect", { x: 2, y: 0, width: 40, height: 24, class: "hatch" })), "no supervisor ran"));
+  put("legend-items", Object.keys(SHAPES).map(ofState), CLASSES.map(ofMark), el("div", {}, picture(svg("rect", { x: 2, y: 0, width: 40, height: 24, class: "hatch" })), "no daemon ran"));
 }
 
 function timelineControls() {

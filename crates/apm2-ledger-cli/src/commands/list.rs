@@ -14,7 +14,7 @@ use crate::{
     error::CliError,
     moment::Moment,
     options::Format,
-    render,
+    render::{self, zone::Zone},
     source::LedgerSource,
     status::{InstanceStatus, KernelState, StatusContext, Supervision},
     terminal::say,
@@ -113,7 +113,7 @@ fn once(args: &ListArgs, clear: &[u8], context: &Context) -> Result<i32, CliErro
         args.state.is_empty() || args.state.iter().any(|wanted| wanted == state)
     };
     let mut statuses = status_context.statuses(&listed);
-    let warning = status_context.warning(&statuses);
+    let warning = status_context.warning(&statuses, Zone::of_stderr());
     statuses.retain(is_wanted);
     statuses.truncate(usize::try_from(args.limit).unwrap_or(usize::MAX));
     print(&statuses, clear, context)?;

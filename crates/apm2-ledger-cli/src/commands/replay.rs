@@ -11,7 +11,7 @@ use crate::{
     context::Context,
     error::CliError,
     options::Format,
-    render::{self, words},
+    render::{self, words, zone::Zone},
     source::last_time,
     terminal::say,
     time::At,
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &ReplayArgs, context: &Context) -> Result<i32, CliError>
         Format::Jsonl => context.print_jsonl(items(context.notice(), view::handles(&statuses)))?,
         Format::Table => context.print(|out| render::process::list(out, &statuses, context.layout))?,
     }
-    if let Some(warning) = status_context.warning(&statuses) {
+    if let Some(warning) = status_context.warning(&statuses, Zone::of_stderr()) {
         say(&warning);
     }
     if context.format != Format::Json {

@@ -11,7 +11,7 @@ use crate::{
     history::{InstanceHistory, Shown},
     moment::Moment,
     options::{Format, typed},
-    render,
+    render::{self, zone::Zone},
     source::{LedgerSource, ReadFailure},
     status::InstanceStatus,
     terminal::say,
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &ShowArgs, context: &Context) -> Result<i32, CliError> {
     let status_context = context.status_context(moment, supervision, recorded_until)?;
     let status = status_context.status(&history.stream);
     print(&history, &status, context)?;
-    if let Some(warning) = status_context.warning(std::slice::from_ref(&status)) {
+    if let Some(warning) = status_context.warning(std::slice::from_ref(&status), Zone::of_stderr()) {
         say(&warning);
     }
     Ok(0)

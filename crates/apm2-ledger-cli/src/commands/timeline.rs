@@ -20,7 +20,7 @@ use crate::{
     export::partial_file::PartialFile,
     filter::EventFilter,
     options::{Format, typed},
-    period_lanes::{PeriodLanes, Timeline},
+    period_lanes::{Asked, PeriodLanes, Timeline},
     render::{
         self,
         timeline::{chart, glyph::Glyphs, svg},
@@ -154,7 +154,10 @@ fn read(source: &LedgerSource, args: &TimelineArgs, context: &Context) -> Result
         }
         (false, Format::Json | Format::Jsonl) => u32::try_from(args.width.unwrap_or(WIDTH)).unwrap_or(svg::BUCKETS),
     };
-    Ok((PeriodLanes::read(source, (&ids, chosen.as_ref()), &period, &buckets, false)?, head.size))
+    Ok((
+        PeriodLanes::read(source, Asked { ids: &ids, chosen: chosen.as_ref(), also: &[] }, &period, &buckets, false)?,
+        head.size,
+    ))
 }
 
 /// The period that is asked for. Without `--since`, it begins [`PERIOD`] before its end, or with the first event if that is later.

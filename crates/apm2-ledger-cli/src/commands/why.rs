@@ -9,7 +9,7 @@ use crate::{
     error::CliError,
     moment::Moment,
     options::Format,
-    render,
+    render::{self, zone::Zone},
     source::{LedgerSource, ReadFailure},
     status::InstanceStatus,
     terminal::say,
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &WhyArgs, context: &Context) -> Result<i32, CliError> {
     let status_context = context.status_context(moment, supervision, recorded_until)?;
     let status = status_context.status(&evidence.stream);
     print(&chain(&evidence, UnwatchedProcess::of(&status)), &status, context)?;
-    if let Some(warning) = status_context.warning(std::slice::from_ref(&status)) {
+    if let Some(warning) = status_context.warning(std::slice::from_ref(&status), Zone::of_stderr()) {
         say(&warning);
     }
     Ok(0)

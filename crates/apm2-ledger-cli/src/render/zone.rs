@@ -31,7 +31,7 @@ impl Zone {
     pub(crate) fn time(self, time: DateTime<Utc>) -> String {
         match self {
             Self::Utc => time.to_rfc3339_opts(SecondsFormat::Millis, true),
-            Self::Local => time.with_timezone(&Local).to_rfc3339_opts(SecondsFormat::Millis, false),
+            Self::Local => time.with_timezone(&Local).to_rfc3339_opts(SecondsFormat::Millis, true),
         }
     }
 
@@ -68,6 +68,7 @@ impl Zone {
     /// The name of the zone at a time: `UTC`, or the offset from it.
     pub(crate) fn name(self, time: DateTime<Utc>) -> String {
         match self {
+            _ if self.offset_secs(time) == 0 => "UTC".to_owned(),
             Self::Utc => "UTC".to_owned(),
             Self::Local => self.formatted(time, "%:z"),
         }

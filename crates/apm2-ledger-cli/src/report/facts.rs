@@ -1,176 +1,237 @@
 //! The summary of a document: what a person asks after a bad night.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use apm2_lanes::{
-    actions::Action,
-    lanes::{Lane, Lanes},
-    outage::Outage,
+    lanes::Lane,
+    outage::{Outage, OutageEnd},
+    requests::Request,
     summary::Summary,
-    watch::{Gap, GapCause, Watch},
+    watch::{Gap, GapCause},
 };
 use apm2_model::event::stream_id::StreamId;
-use apm2_page::document::{Fact, tone::Tone};
+use apm2_page::document::{Fact, FactPart, ProcessName, limits::NAMED_MAX, tone::Tone};
 
 use crate::{
     agents::Spent,
+    period_lanes::Timeline,
     render::{
         agent::cost,
+        ends::{end_with_cause, last_line, why_down},
         escape::escape,
+        event::rule_words,
+        requests::done,
+        timeline::figures::counts,
         words::{self, count, counted, duration},
     },
-    report::{key, lists::what, millis, process::details},
+    report::{millis, process_name},
 };
 
-/// Largest number of names in an answer.
-const NAMES_MAX: usize = 6;
-
-/// The summary. It has an answer to each question, also if the answer is that there was nothing.
-pub(crate) fn facts(
-    summary: &Summary<'_>,
-    lanes: &Lanes,
-    watch: &Watch,
-    spent: &BTreeMap<StreamId, Spent>,
-) -> Vec<Fact> {
+/// The summary. It has an answer to each question, also if the answer is that there was nothing. `requests` are those of persons, the
+/// latest first, and `requests_count` is the number of all.
+pub(crate) fn facts(timeline: &Timeline, requests: &[Request<'_>], requests_count: u64) -> Vec<Fact> {
+    let summary = Summary::new(&timeline.lanes);
+    let facts = Facts { timeline, summary: &summary };
     vec![
-        down(summary),
-        first_death(summary),
-        most_restarts(summary),
-        unwatched(watch),
-        outage("What was the longest outage?", summary.longest_outage.as_ref()),
-        outage("What recovered most slowly?", summary.slowest_recovery.as_ref()),
-        refusals(lanes),
-        most_spent(lanes, spent),
-        requests(lanes),
-        whole(summary, lanes),
+        fact("What was there?", counts(&summary, &timeline.lanes), Tone::Calm),
+        facts.down(),
+        facts.first_death(),
+        facts.most_restarts(),
+        facts.unwatched(),
+        facts.outage("What was the longest outage?", summary.longest_outage),
+        facts.outage("What recovered most slowly?", summary.slowest_recovery),
+        facts.refusals(),
+        facts.most_spent(),
+        facts.requests(requests, requests_count),
     ]
 }
 
 fn fact(question: &'static str, answer: impl Into<String>, tone: Tone) -> Fact {
-    let answer = escape(&answer.into()).into_owned();
-    Fact { question, answer, at_ms: None, until_ms: None, process: None, tone }
+    Fact { question, answer: escape(&answer.into()).into_owned(), parts: Vec::new(), more: 0, tone }
 }
 
-/// The fact of one lane.
-fn of_lane(question: &'static str, answer: impl Into<String>, tone: Tone, lane: &Lane) -> Fact {
-    Fact { process: Some(key(lane.id)), ..fact(question, answer, tone) }
+/// A fact of which `parts` are the first ones of `all`.
+fn of_parts(fact: Fact, parts: impl IntoIterator<Item = FactPart>, all: u64) -> Fact {
+    let parts: Vec<_> = parts.into_iter().take(NAMED_MAX).collect();
+    Fact { more: all.saturating_sub(parts.len() as u64), parts, ..fact }
 }
 
 fn length(nanos: u64) -> String {
     duration(Duration::from_nanos(nanos))
 }
 
-fn down(summary: &Summary<'_>) -> Fact {
-    let question = "What is down now?";
-    let names = summary.down.iter().take(NAMES_MAX).map(|(lane, _)| lane.handle.display_name());
-    let names = names.collect::<Vec<_>>().join(", ");
-    match summary.down.as_slice() {
-        [] => fact(question, "nothing that should run", Tone::Good),
-        [(lane, outage)] => {
-            let down = of_lane(question, format!("{names}, for {}", length(outage.nanos())), Tone::Bad, lane);
-            Fact { at_ms: Some(millis(outage.from.wall_ns)), ..down }
+struct Facts<'a> {
+    timeline: &'a Timeline,
+    summary: &'a Summary<'a>,
+}
+
+impl Facts<'_> {
+    fn process(&self, id: StreamId) -> Option<ProcessName> {
+        Some(process_name(&self.timeline.lanes, id)).filter(|process| !process.name.is_empty())
+    }
+
+    /// The part of an outage, without what is to be said of its end.
+    fn begun(&self, lane: &Lane, outage: &Outage) -> FactPart {
+        FactPart {
+            process: self.process(lane.id),
+            answer: length(outage.nanos()),
+            at_ms: Some(millis(outage.from.wall_ns)),
+            details: outage.mark.map(|mark| end_with_cause(&mark, &self.timeline.details)).unwrap_or_default(),
+            ..FactPart::default()
         }
-        all if all.len() > NAMES_MAX => {
-            let more = count((all.len() - NAMES_MAX) as u64);
-            fact(question, format!("{names} and {more} more"), Tone::Bad)
+    }
+
+    fn down(&self) -> Fact {
+        let (question, down) = ("What is down now?", &self.summary.down);
+        if down.is_empty() {
+            return fact(question, "nothing that should run", Tone::Good);
         }
-        _ => fact(question, names, Tone::Bad),
+        let parts = down.iter().map(|(lane, outage)| {
+            let part = self.begun(lane, outage);
+            let cause = if part.details.is_empty() { "" } else { "; " };
+            FactPart {
+                answer: format!("for {}", part.answer),
+                details: format!("{}{cause}{}", part.details, why_down(lane)),
+                last_line: outage.mark.and_then(|mark| last_line(&mark, &self.timeline.details)),
+                ..part
+            }
+        });
+        of_parts(fact(question, "", Tone::Bad), parts, down.len() as u64)
+    }
+
+    fn first_death(&self) -> Fact {
+        let question = "What failed first?";
+        let Some((lane, mark)) = self.summary.first_death else { return fact(question, "nothing", Tone::Good) };
+        let part = FactPart {
+            process: self.process(lane.id),
+            answer: end_with_cause(&mark, &self.timeline.details),
+            at_ms: Some(millis(mark.at_ns)),
+            last_line: last_line(&mark, &self.timeline.details),
+            ..FactPart::default()
+        };
+        of_parts(fact(question, "", Tone::Bad), [part], 1)
+    }
+
+    fn most_restarts(&self) -> Fact {
+        let (question, most) = ("What restarted most?", &self.summary.most_restarts);
+        let Some(first) = most.first() else { return fact(question, "nothing", Tone::Good) };
+        let restarts = format!("{} of {}", count(first.runs.restarts), counted(self.summary.restarts, "restart"));
+        let parts = most.iter().map(|lane| FactPart {
+            process: self.process(lane.id),
+            answer: restarts.clone(),
+            ..FactPart::default()
+        });
+        of_parts(fact(question, "", Tone::Warn), parts, most.len() as u64)
+    }
+
+    /// When no daemon ran, and which runs ended then.
+    fn unwatched(&self) -> Fact {
+        let (question, watch) = ("When did no daemon run?", &self.timeline.watch);
+        let Some(longest) = watch.gaps.iter().max_by_key(|gap| gap.nanos()) else {
+            return fact(question, "no such time is on record", Tone::Good);
+        };
+        let answer = match watch.count {
+            1 => String::new(),
+            several => format!("{}, {} together", counted(several, "time"), length(watch.total_ns)),
+        };
+        let gap = FactPart {
+            answer: if watch.count > 1 {
+                format!("the longest: {}", length(longest.nanos()))
+            } else {
+                length(longest.nanos())
+            },
+            at_ms: Some(millis(longest.from.wall_ns)),
+            until_ms: (!longest.is_open).then_some(millis(longest.to.wall_ns)),
+            details: ended(longest).to_owned(),
+            ..FactPart::default()
+        };
+        let unobserved = &self.timeline.lanes.unobserved;
+        let unseen = unobserved.first.iter().map(|end| {
+            let how = end.mark.map(|mark| end_with_cause(&mark, &self.timeline.details));
+            let how = how.map_or_else(String::new, |how| format!(": {how}"));
+            FactPart { process: self.process(end.stream), answer: format!("ended unseen{how}"), ..FactPart::default() }
+        });
+        let died = watch.gaps.iter().any(|gap: &Gap| gap.cause == GapCause::Died);
+        let tone = if died { Tone::Bad } else { Tone::Warn };
+        of_parts(fact(question, answer, tone), [gap].into_iter().chain(unseen), unobserved.count.saturating_add(1))
+    }
+
+    fn outage(&self, question: &'static str, found: Option<(&Lane, Outage)>) -> Fact {
+        let Some((lane, outage)) = found else { return fact(question, "nothing", Tone::Good) };
+        let begun = self.begun(lane, &outage);
+        let end = match outage.end {
+            OutageEnd::Recovered => "",
+            OutageEnd::Withdrawn => ", then stopped on request",
+            OutageEnd::Open if lane.is_down() => ", still down",
+            OutageEnd::Open => ", it is being started",
+        };
+        let until_ms = (outage.end != OutageEnd::Open).then_some(millis(outage.to.wall_ns));
+        let part = FactPart { answer: format!("{}{end}", begun.answer), until_ms, ..begun };
+        of_parts(fact(question, "", Tone::Warn), [part], 1)
+    }
+
+    fn refusals(&self) -> Fact {
+        let (question, refusals) = ("Which restarts were refused?", &self.timeline.lanes.refusals);
+        if refusals.count == 0 {
+            return fact(question, "none", Tone::Good);
+        }
+        let parts = refusals.first.iter().map(|refusal| FactPart {
+            process: self.process(refusal.stream),
+            at_ms: Some(millis(refusal.at_ns)),
+            details: escape(&rule_words(&refusal.rule)).into_owned(),
+            ..FactPart::default()
+        });
+        of_parts(fact(question, "", Tone::Bad), parts, refusals.count)
+    }
+
+    fn most_spent(&self) -> Fact {
+        let question = "Which agent spent most?";
+        let Some(most) = self.timeline.most_spent() else {
+            return fact(question, "no agent reported anything", Tone::Calm);
+        };
+        let mut total = Spent::default();
+        self.timeline.spent.values().for_each(|one| total.add(*one));
+        let tokens = |spent: &Spent| spent.totals.usage.input.saturating_add(spent.totals.usage.output);
+        let answer = match (most.spent.cost_micros(), total.cost_micros()) {
+            (Some(of_one), Some(of_all)) => format!("{} of {}", cost(of_one), cost(of_all)),
+            _ => format!("{} of {} tokens", count(tokens(&most.spent)), count(tokens(&total))),
+        };
+        let tone = if most.stopped.is_some() { Tone::Warn } else { Tone::Calm };
+        let (at_ms, details) = match most.stopped {
+            Some((at_ns, text)) => (Some(millis(at_ns)), escape(&text).into_owned()),
+            None => (None, String::new()),
+        };
+        let part = FactPart { process: self.process(most.id), answer, at_ms, details, ..FactPart::default() };
+        of_parts(fact(question, "", tone), [part], 1)
+    }
+
+    fn requests(&self, requests: &[Request<'_>], requests_count: u64) -> Fact {
+        let question = "What did a person do?";
+        if requests.is_empty() {
+            return fact(question, "nothing", Tone::Calm);
+        }
+        let parts = requests.iter().map(|request| {
+            let who = words::actor(&request.first.actor);
+            let others = match request.streams.len().saturating_sub(1) {
+                0 => String::new(),
+                others => format!("and {} more, ", count(others as u64)),
+            };
+            FactPart {
+                process: self.process(request.first.stream),
+                answer: format!("{others}{} by {who}", done(request.kind)),
+                at_ms: Some(millis(request.first.at_ns)),
+                details: request.first.reason.as_ref().map(|reason| escape(reason).into_owned()).unwrap_or_default(),
+                ..FactPart::default()
+            }
+        });
+        of_parts(fact(question, "", Tone::Calm), parts, requests_count)
     }
 }
 
-fn first_death(summary: &Summary<'_>) -> Fact {
-    let question = "What died first?";
-    let Some((lane, mark)) = summary.first_death else { return fact(question, "nothing", Tone::Good) };
-    let details = details(&mark).map(|details| format!(": {details}")).unwrap_or_default();
-    let answer = format!("{}{details}", lane.handle.display_name());
-    Fact { at_ms: Some(millis(mark.at_ns)), ..of_lane(question, answer, Tone::Bad, lane) }
-}
-
-fn most_restarts(summary: &Summary<'_>) -> Fact {
-    let question = "What restarted most?";
-    let Some(lane) = summary.most_restarts.first() else { return fact(question, "nothing", Tone::Good) };
-    let restarts = lane.runs.restarts;
-    let answer =
-        format!("{}: {} of {}", lane.handle.display_name(), count(restarts), counted(summary.restarts, "restart"));
-    of_lane(question, answer, Tone::Warn, lane)
-}
-
-fn unwatched(watch: &Watch) -> Fact {
-    let question = "When did no supervisor run?";
-    let Some(longest) = watch.gaps.iter().max_by_key(|gap| gap.nanos()) else {
-        return fact(question, "no such time is on record", Tone::Good);
-    };
-    let answer = match watch.count {
-        1 => length(longest.nanos()),
-        several => format!(
-            "{}, {} together; the longest, {}:",
-            counted(several, "time"),
-            length(watch.total_ns),
-            length(longest.nanos())
-        ),
-    };
-    let died = watch.gaps.iter().any(|gap: &Gap| gap.cause == GapCause::Died);
-    let tone = if died { Tone::Bad } else { Tone::Warn };
-    let (at_ms, until_ms) = (Some(millis(longest.from.wall_ns)), Some(millis(longest.to.wall_ns)));
-    Fact { at_ms, until_ms, ..fact(question, answer, tone) }
-}
-
-fn outage(question: &'static str, found: Option<&(&Lane, Outage)>) -> Fact {
-    let Some((lane, outage)) = found else { return fact(question, "nothing", Tone::Good) };
-    let answer = format!("{}, {}", lane.handle.display_name(), length(outage.nanos()));
-    let (at_ms, until_ms) = (Some(millis(outage.from.wall_ns)), Some(millis(outage.to.wall_ns)));
-    Fact { at_ms, until_ms, ..of_lane(question, answer, Tone::Warn, lane) }
-}
-
-fn refusals(lanes: &Lanes) -> Fact {
-    let question = "Which restarts were refused?";
-    let Some(first) = lanes.refusals.first.first() else { return fact(question, "none", Tone::Good) };
-    let name = lanes.lane(first.stream).map(|lane| lane.handle.display_name()).unwrap_or_default();
-    let answer = match lanes.refusals.count {
-        1 => name,
-        several => format!("{}; the first one: {name}", count(several)),
-    };
-    Fact { at_ms: Some(millis(first.at_ns)), process: Some(key(first.stream)), ..fact(question, answer, Tone::Bad) }
-}
-
-fn most_spent(lanes: &Lanes, spent: &BTreeMap<StreamId, Spent>) -> Fact {
-    let question = "Which agent spent most?";
-    let measure = |spent: &Spent| {
-        let usage = spent.totals.usage;
-        (spent.cost_micros(), usage.input.saturating_add(usage.output))
-    };
-    let Some((id, most)) = spent.iter().max_by_key(|(_, spent)| measure(spent)) else {
-        return fact(question, "no agent reported anything", Tone::Calm);
-    };
-    let name = lanes.lane(*id).map(|lane| lane.handle.display_name()).unwrap_or_default();
-    let mut total = Spent::default();
-    spent.values().for_each(|one| total.add(*one));
-    let answer = match (most.cost_micros(), total.cost_micros()) {
-        (Some(of_one), Some(of_all)) => format!("{name}: {} of {}", cost(of_one), cost(of_all)),
-        _ => format!("{name}: {} of {} tokens", count(measure(most).1), count(measure(&total).1)),
-    };
-    Fact { process: Some(key(*id)), ..fact(question, answer, Tone::Calm) }
-}
-
-fn requests(lanes: &Lanes) -> Fact {
-    let question = "What did a person do?";
-    let Some(last) = lanes.actions.first.last() else { return fact(question, "nothing", Tone::Calm) };
-    let Action { stream, actor, at_ns, .. } = last;
-    let name = lanes.lane(*stream).map(|lane| lane.handle.display_name()).unwrap_or_default();
-    let (requests, who) = (counted(lanes.actions.count, "request"), words::actor(actor));
-    let answer = format!("{requests}; the last one listed: {who}, {} {name}", what(last.kind));
-    Fact { at_ms: Some(millis(*at_ns)), process: Some(key(*stream)), ..fact(question, answer, Tone::Calm) }
-}
-
-fn whole(summary: &Summary<'_>, lanes: &Lanes) -> Fact {
-    let processes = lanes.lanes.len() as u64;
-    let processes = if processes == 1 { "1 process".to_owned() } else { format!("{} processes", count(processes)) };
-    let answer = format!(
-        "{processes}: {} alive, {} down, {} ended; {}",
-        count(summary.alive),
-        count(summary.down.len() as u64),
-        count(summary.ended),
-        if summary.crashes == 1 { "1 failure".to_owned() } else { format!("{} failures", count(summary.crashes)) },
-    );
-    fact("How much was there?", answer, Tone::Calm)
+/// How the supervision ended before a gap.
+pub(crate) const fn ended(gap: &Gap) -> &'static str {
+    match gap.cause {
+        GapCause::Stopped => "the daemon was ended in order",
+        GapCause::Died => "the daemon died",
+    }
 }

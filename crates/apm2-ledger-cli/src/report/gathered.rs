@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
+use apm2_lanes::lane_state::is_down;
 use apm2_ledger::{ReadLedger as _, StatesQuestion};
 use apm2_model::{
     event::stream_id::StreamId,
@@ -22,7 +23,7 @@ use crate::{
     history::{LastOutput as RecordedOutput, read_last_output},
     moment::Moment,
     options::typed,
-    period_lanes::PeriodLanes,
+    period_lanes::{Asked, PeriodLanes},
     render::{why, zone::Zone},
     source::{LedgerSource, ReadFailure},
     stats::{InstanceStatistics, period::Period},
@@ -80,7 +81,9 @@ impl Gathered {
         let Chosen { streams, left_out, asked } = Chosen::read(source, &period)?;
         let instances = instances(source, &streams, asked.as_ref(), &period)?;
         let parts = |streams: &[Stream]| buckets(streams.len(), BUCKETS.0, BUCKETS.1);
-        let lanes = PeriodLanes::read(source, (&[], asked.as_ref()), &period, &parts, false)?;
+        let down: Vec<StreamId> = streams.iter().filter(|stream| is_down(stream)).map(|stream| stream.id).collect();
+        let lanes_asked = Asked { chosen: asked.as_ref(), also: &down, ..Asked::default() };
+        let lanes = PeriodLanes::read(source, lanes_asked, &period, &parts, false)?;
         let agents: Vec<StreamId> = streams.iter().filter(|one| one.agent.is_some()).map(|one| one.id).collect();
         let spending = |grouping| match agents.as_slice() {
             [] => Ok(Spending::default()),
@@ -129,7 +132,7 @@ impl Chosen {
     fn read(source: &LedgerSource, period: &Period) -> Result<Self, ReadFailure> {
         let (first, last) = period.seqs;
         let mut streams = source.states_of(&StatesQuestion::All(last))?;
-        streams.retain(|stream| is_active(stream, first) || has_failed(stream));
+        streams.retain(|stream| is_active(stream, first) || is_down(stream));
         let is_large = streams.len() > READ_WHOLE_MAX;
         let left_out = streams.len().saturating_sub(PROCESSES_MAX);
         if left_out > 0 {
@@ -166,16 +169,10 @@ fn instances(
     Ok(found)
 }
 
-/// Whether the instance should run, and failed.
-fn has_failed(stream: &Stream) -> bool {
-    !stream.unregistered
-        && (stream.gave_up.is_some() || matches!(stream.handle.state, ProcessState::Crashed { .. }) && stream.wanted)
-}
-
 /// Sorts the instances with most trouble first.
 fn trouble(stream: &Stream) -> impl Ord + use<> {
     let is_crashed = matches!(stream.handle.state, ProcessState::Crashed { .. } | ProcessState::Unhealthy);
-    Reverse((has_failed(stream), is_crashed, stream.handle.restart_count, stream.agent.is_some(), stream.last_seq))
+    Reverse((is_down(stream), is_crashed, stream.handle.restart_count, stream.agent.is_some(), stream.last_seq))
 }
 
 /// The stories of the instances with most trouble.

@@ -1,19 +1,23 @@
-//! The lists of a document: when no supervisor ran, requests, refusals; and how many processes were alive.
+//! The lists of a document: when no daemon ran, what ended then, requests, refusals; and how many processes were alive.
 
 use apm2_lanes::{
+    actions::UnobservedEnd,
     alive::Alive,
     lanes::Lanes,
     watch::{GapCause, Watch},
 };
-use apm2_model::event::stream_id::StreamId;
-use apm2_page::document::{Action, Gap, Refusal, limits::LISTED_MAX};
-
-use crate::{
-    render::{escape::escape, event::rule_words, words},
-    report::{key, millis},
+use apm2_page::document::{
+    Gap, Refusal, Request, UnseenEnd,
+    limits::{LISTED_MAX, NAMED_MAX},
 };
 
-/// When no supervisor ran.
+use crate::{
+    period_lanes::Timeline,
+    render::{ends::end_with_cause, escape::escape, event::rule_words, words},
+    report::{millis, process_name},
+};
+
+/// When no daemon ran.
 pub(crate) fn gaps(watch: &Watch) -> Vec<Gap> {
     let converted = |gap: &apm2_lanes::watch::Gap| Gap {
         from_ms: millis(gap.from.wall_ns),
@@ -27,44 +31,42 @@ pub(crate) fn gaps(watch: &Watch) -> Vec<Gap> {
     watch.gaps.iter().map(converted).collect()
 }
 
-/// What persons asked for.
-pub(crate) fn actions(lanes: &Lanes) -> Vec<Action> {
-    let converted = |action: &apm2_lanes::actions::Action| Action {
-        at_ms: millis(action.at_ns),
-        who: words::actor(&action.actor),
-        what: what(action.kind),
-        process: key(action.stream),
-        name: name(lanes, action.stream),
-        reason: action.reason.as_ref().map(|reason| escape(reason).into_owned()),
+/// The runs that ended while no daemon ran.
+pub(crate) fn unseen(timeline: &Timeline) -> Vec<UnseenEnd> {
+    let lanes = &timeline.lanes;
+    let converted = |end: &UnobservedEnd| UnseenEnd {
+        process: process_name(lanes, end.stream),
+        from_ms: millis(end.not_before.wall_ns),
+        to_ms: millis(end.not_after.wall_ns),
+        text: end.mark.map(|mark| end_with_cause(&mark, &timeline.details)).unwrap_or_default(),
     };
-    lanes.actions.first.iter().take(LISTED_MAX).map(converted).collect()
+    lanes.unobserved.first.iter().take(LISTED_MAX).map(converted).collect()
+}
+
+/// What persons asked for. `requests` are in the order of the page.
+pub(crate) fn requests(requests: &[apm2_lanes::requests::Request<'_>], lanes: &Lanes) -> Vec<Request> {
+    let converted = |request: &apm2_lanes::requests::Request<'_>| {
+        let named = request.streams.iter().take(NAMED_MAX);
+        Request {
+            at_ms: millis(request.first.at_ns),
+            who: words::actor(&request.first.actor),
+            what: request.kind.name(),
+            processes: named.map(|id| process_name(lanes, *id)).collect(),
+            more: request.streams.len().saturating_sub(NAMED_MAX) as u64,
+            reason: request.first.reason.as_ref().map(|reason| escape(reason).into_owned()),
+        }
+    };
+    requests.iter().take(LISTED_MAX).map(converted).collect()
 }
 
 /// The restarts that were refused.
 pub(crate) fn refusals(lanes: &Lanes) -> Vec<Refusal> {
     let converted = |refusal: &apm2_lanes::actions::Refusal| Refusal {
         at_ms: millis(refusal.at_ns),
-        process: key(refusal.stream),
-        name: name(lanes, refusal.stream),
+        process: process_name(lanes, refusal.stream),
         text: escape(&rule_words(&refusal.rule)).into_owned(),
     };
     lanes.refusals.first.iter().take(LISTED_MAX).map(converted).collect()
-}
-
-fn name(lanes: &Lanes, id: StreamId) -> String {
-    lanes.lane(id).map(|lane| escape(&lane.handle.display_name()).into_owned()).unwrap_or_default()
-}
-
-/// The request that an event of this kind records.
-pub(crate) fn what(kind: &'static str) -> &'static str {
-    match kind {
-        "registered" => "register",
-        "spec_changed" => "change",
-        "unregistered" => "remove",
-        "start_requested" => "start",
-        "stopping" => "stop",
-        other => other,
-    }
 }
 
 /// The greatest number of processes that were alive at the same time, in at most `max` parts of equal numbers of buckets.

@@ -9,19 +9,19 @@ pub(crate) mod spending;
 
 use std::time::Instant;
 
-use apm2_lanes::summary::Summary;
+use apm2_lanes::{lanes::Lanes, requests::requests};
 use apm2_model::{
     clock::SystemClock,
     event::{stream_id::StreamId, timestamp::Clock as _},
 };
 use apm2_page::document::limits::ALIVE_PARTS_MAX;
-use apm2_page::document::{Document, LedgerFacts, Period};
+use apm2_page::document::{Document, LedgerFacts, Period, ProcessName};
 
 use crate::{
     context::Context,
     error::CliError,
     period_lanes::Timeline,
-    render::escape::escape,
+    render::{escape::escape, zone::Zone},
     report::gathered::{Gathered, Range},
     status::{StatusContext, Supervision},
 };
@@ -37,6 +37,12 @@ pub(crate) const fn millis(wall_ns: i64) -> i64 {
 /// Identifies an instance in a document.
 pub(crate) fn key(id: StreamId) -> String {
     format!("{}/{}", id.process_id, id.instance)
+}
+
+/// The key and the name of an instance. The name is empty if the instance has no lane.
+pub(crate) fn process_name(lanes: &Lanes, id: StreamId) -> ProcessName {
+    let name = lanes.lane(id).map(|lane| escape(&lane.handle.display_name()).into_owned());
+    ProcessName { key: key(id), name: name.unwrap_or_default() }
 }
 
 /// Reads the range and makes its document, without evidence.
@@ -66,7 +72,8 @@ fn converted(
     context: &Context,
 ) -> Document {
     let Gathered { instances, lanes, left_out, spending_by_day, spending_by_model, stories, .. } = gathered;
-    let Timeline { lanes, spent, watch, .. } = lanes.finish(supervision);
+    let timeline = lanes.finish(supervision);
+    let Timeline { lanes, spent, watch, .. } = &timeline;
     let period = Period {
         from_ms: millis(lanes.grid.from_ns()),
         // A period without length could not be drawn.
@@ -81,24 +88,29 @@ fn converted(
         let of_agent = spent.get(&instance.stream.id);
         processes.push(process::converted(instance, of_lane, &status, of_agent, story, period.buckets));
     }
-    let summary = Summary::new(&lanes);
-    let warning =
-        status_context.warning(&status_context.statuses(&instances.iter().map(|one| &one.stream).collect::<Vec<_>>()));
+    let mut requests = requests(&lanes.actions.first);
+    requests.reverse();
+    let unlisted = lanes.actions.count.saturating_sub(lanes.actions.first.len() as u64);
+    let requests_count = unlisted.saturating_add(requests.len() as u64);
+    let streams: Vec<_> = instances.iter().map(|one| &one.stream).collect();
+    let warning = status_context.warning(&status_context.statuses(&streams), Zone::Utc);
     let notices = context.notice().map(|notice| notice.message().to_owned()).into_iter().chain(warning);
     Document {
         program: env!("CARGO_PKG_VERSION").to_owned(),
         made_at_ms: millis(SystemClock.now().wall_ns),
         period,
         notices: notices.map(|text| escape(&text).into_owned()).collect(),
-        facts: facts::facts(&summary, &lanes, &watch, &spent),
+        facts: facts::facts(&timeline, &requests, requests_count),
         processes,
         processes_left_out: left_out,
         alive: lists::alive(&lanes.alive, ALIVE_PARTS_MAX),
-        gaps: lists::gaps(&watch),
+        gaps: lists::gaps(watch),
         gaps_count: watch.count,
-        actions: lists::actions(&lanes),
-        actions_count: lanes.actions.count,
-        refusals: lists::refusals(&lanes),
+        unseen: lists::unseen(&timeline),
+        unseen_count: lanes.unobserved.count,
+        requests: lists::requests(&requests, lanes),
+        requests_count,
+        refusals: lists::refusals(lanes),
         spending: spending::converted(&spending_by_model, &spending_by_day),
         ..Document::default()
     }

@@ -1,12 +1,14 @@
 //! One process of a document.
 
+use std::collections::BTreeMap;
+
 use apm2_lanes::{
     lane_state::LaneState,
     lanes::Lane,
     mark::{Mark, MarkKind},
     span::Span,
 };
-use apm2_model::state::statistics::{EndState, Measured};
+use apm2_model::state::statistics::{EndState, Measured, RunStatistics};
 use apm2_page::document::{
     process::{Agent, End, LastOutput, MarkPoint, Process, Series, Story},
     tone::Tone,
@@ -17,7 +19,7 @@ use crate::{
     render::{
         agent::doing,
         color::Style,
-        ends::requester,
+        ends::{requester, stopped},
         escape::escape,
         event::rule_words,
         stats::end_words,
@@ -42,14 +44,6 @@ pub(crate) fn converted(
     let (stream, runs, series) = (&instance.stream, &instance.runs, &instance.series);
     let handle = &stream.handle;
     let (story, last_output) = story.map_or((None, None), |(story, output)| (Some(story), output));
-    let ends = runs.ends.iter().map(|((state, cause), count)| {
-        let text = match state {
-            EndState::Stopped => end_words(*cause),
-            EndState::Crashed => format!("failed: {}", end_words(*cause)),
-            EndState::Terminated => format!("killed: {}", end_words(*cause)),
-        };
-        End { text, count: *count }
-    });
     let outages = lane.map(|lane| lane.outages).unwrap_or_default();
     let has_samples = runs.memory_bytes.count > 0;
     Process {
@@ -59,13 +53,13 @@ pub(crate) fn converted(
         status: escape(&status_words(status, Zone::Utc)).into_owned(),
         tone: tone(status),
         // An instance without a lane had failed before the period.
-        is_down: lane.is_none_or(|lane| lane.outages.open.is_some()),
+        is_down: lane.is_none_or(Lane::is_down),
         spans: lane.map_or_else(|| vec![0, buckets.saturating_sub(1), LaneState::of(Some(stream)) as u32], spans),
         marks: lane.map(marks).unwrap_or_default(),
         restarts: runs.restarts,
         crashes: runs.ended(EndState::Crashed),
         refusals: runs.given_up,
-        ends: ends.collect(),
+        ends: ends(runs, lane),
         up_share: lane.and_then(up_share),
         outage_ms: outages.total_ns / 1_000_000,
         longest_outage_ms: outages.longest.map_or(0, |outage| outage.nanos() / 1_000_000),
@@ -93,6 +87,23 @@ pub(crate) fn converted(
         story,
         last_output,
     }
+}
+
+/// How the runs ended, and who stopped those that were stopped.
+fn ends(runs: &RunStatistics, lane: Option<&Lane>) -> Vec<End> {
+    let no_stops = BTreeMap::new();
+    let stops = lane.map_or(&no_stops, |lane| &lane.stops);
+    let stopped_with = |end| stops.iter().filter(|((_, other), _)| *other == end).map(|(_, count)| count).sum();
+    let by_themselves = runs.ends.iter().filter_map(|((state, cause), count)| {
+        let (text, count) = match state {
+            EndState::Stopped => (end_words(*cause), count.saturating_sub(stopped_with(*cause))),
+            EndState::Crashed => (format!("failed: {}", end_words(*cause)), *count),
+            EndState::Terminated => return None,
+        };
+        (count > 0).then_some(End { text, count })
+    });
+    let stopped = stops.iter().map(|((by, cause), count)| End { text: stopped(requester(*by), *cause), count: *count });
+    by_themselves.chain(stopped).collect()
 }
 
 fn tone(status: &InstanceStatus<'_>) -> Tone {
@@ -131,9 +142,7 @@ fn marks(lane: &Lane) -> Vec<MarkPoint> {
 /// The details of a mark in words.
 pub(crate) fn details(mark: &Mark) -> Option<String> {
     match &mark.kind {
-        MarkKind::Stop(cause, by) | MarkKind::Kill(cause, by) => {
-            Some(format!("by {}, {}", requester(*by), end_words(*cause)))
-        }
+        MarkKind::Stop(cause, by) | MarkKind::Kill(cause, by) => Some(stopped(requester(*by), *cause)),
         MarkKind::StopRequest(by) => Some(format!("by {}", requester(*by))),
         MarkKind::FailedStart(cause) | MarkKind::Crash(cause) => Some(end_words(*cause)),
         MarkKind::Unhealthy { failures } => Some(counted(u64::from(*failures), "failed check")),

@@ -35,6 +35,9 @@ pub const TEXT_BYTES_MAX: usize = 1024;
 /// Largest number of elements of each list of events: requests, refusals, intervals, findings.
 pub const LISTED_MAX: usize = 300;
 
+/// Largest number of processes that an answer or a request names.
+pub const NAMED_MAX: usize = 6;
+
 /// Largest number of parts of the chart of processes that were alive.
 pub const ALIVE_PARTS_MAX: usize = 480;
 
@@ -67,18 +70,33 @@ impl Document {
             left.keep(process);
             keep_marks(process, marks_max);
         }
-        self.actions.truncate(LISTED_MAX);
+        self.unseen.truncate(LISTED_MAX);
+        self.requests.truncate(LISTED_MAX);
         self.refusals.truncate(LISTED_MAX);
         self.gaps.truncate(LISTED_MAX);
         if let Some(evidence) = &mut self.evidence {
             evidence.findings.truncate(LISTED_MAX);
         }
-        let texts = self
-            .actions
-            .iter_mut()
-            .flat_map(|action| action.reason.iter_mut().chain([&mut action.name, &mut action.who]));
-        let texts = texts.chain(self.refusals.iter_mut().flat_map(|refusal| [&mut refusal.text, &mut refusal.name]));
-        let texts = texts.chain(self.facts.iter_mut().map(|fact| &mut fact.answer));
+        for request in &mut self.requests {
+            let more = request.processes.len().saturating_sub(NAMED_MAX);
+            request.processes.truncate(NAMED_MAX);
+            request.more = request.more.saturating_add(more as u64);
+            request.processes.iter_mut().map(|process| &mut process.name).for_each(cut);
+        }
+        for fact in &mut self.facts {
+            let more = fact.parts.len().saturating_sub(NAMED_MAX);
+            fact.parts.truncate(NAMED_MAX);
+            fact.more = fact.more.saturating_add(more as u64);
+            cut(&mut fact.answer);
+        }
+        let parts = self.facts.iter_mut().flat_map(|fact| &mut fact.parts).flat_map(|part| {
+            let name = part.process.iter_mut().map(|process| &mut process.name);
+            name.chain(&mut part.last_line).chain([&mut part.answer, &mut part.details])
+        });
+        let requests = self.requests.iter_mut().flat_map(|request| request.reason.iter_mut().chain([&mut request.who]));
+        let unseen = self.unseen.iter_mut().flat_map(|end| [&mut end.text, &mut end.process.name]);
+        let refusals = self.refusals.iter_mut().flat_map(|refusal| [&mut refusal.text, &mut refusal.process.name]);
+        let texts = parts.chain(requests).chain(unseen).chain(refusals);
         texts.chain([&mut self.ledger.path]).for_each(cut);
         self
     }
@@ -170,7 +188,7 @@ mod tests {
     use super::*;
     use crate::{
         document::{
-            Action, Refusal,
+            ProcessName, Refusal, Request,
             process::{Cause, MarkPoint},
         },
         html,
@@ -219,19 +237,22 @@ mod tests {
 
     #[test]
     fn lists_are_cut() {
-        let action = Action {
+        let process = ProcessName { key: String::new(), name: "n".repeat(5000) };
+        let request = Request {
             at_ms: 0,
             who: String::new(),
             what: "start",
-            process: String::new(),
-            name: String::new(),
+            processes: vec![process.clone(); 20],
+            more: 3,
             reason: Some("x".repeat(5000)),
         };
-        let refusal = Refusal { at_ms: 0, process: String::new(), name: String::new(), text: "é".repeat(5000) };
-        let document = Document { actions: vec![action; 999], refusals: vec![refusal; 999], ..Document::default() };
+        let refusal = Refusal { at_ms: 0, process, text: "é".repeat(5000) };
+        let document = Document { requests: vec![request; 999], refusals: vec![refusal; 999], ..Document::default() };
         let document = document.within_limits();
-        assert_eq!((document.actions.len(), document.refusals.len()), (LISTED_MAX, LISTED_MAX));
-        assert!(document.actions[0].reason.as_ref().unwrap().len() < 1100);
+        assert_eq!((document.requests.len(), document.refusals.len()), (LISTED_MAX, LISTED_MAX));
+        let first = &document.requests[0];
+        assert_eq!((first.processes.len(), first.more), (NAMED_MAX, 17));
+        assert!(first.reason.as_ref().unwrap().len() < 1100 && first.processes[0].name.len() < 1100);
     }
 
     #[test]

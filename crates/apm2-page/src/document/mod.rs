@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::document::{process::Process, tone::Tone};
 
 /// The version of the JSON form. `assets/main.js` has the same number.
-pub const DOCUMENT_VERSION: u32 = 1;
+pub const DOCUMENT_VERSION: u32 = 2;
 
 /// The data of a page.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -40,14 +40,18 @@ pub struct Document {
     pub processes_left_out: u64,
     /// The greatest number of processes that were alive at the same time, in equal parts of the period.
     pub alive: Vec<u32>,
-    /// When no supervisor ran.
+    /// When no daemon ran.
     pub gaps: Vec<Gap>,
     /// The number of all such intervals.
     pub gaps_count: u64,
-    /// What persons asked for.
-    pub actions: Vec<Action>,
+    /// The runs that ended while no daemon ran.
+    pub unseen: Vec<UnseenEnd>,
+    /// The number of all such runs.
+    pub unseen_count: u64,
+    /// What persons asked for, the latest first.
+    pub requests: Vec<Request>,
     /// The number of all such requests.
-    pub actions_count: u64,
+    pub requests_count: u64,
     /// The restarts that were refused.
     pub refusals: Vec<Refusal>,
     /// What agents used.
@@ -81,44 +85,81 @@ pub struct Period {
 pub struct Fact {
     /// The question.
     pub question: &'static str,
-    /// The answer.
+    /// The answer as a whole; empty if the parts say everything.
     pub answer: String,
-    /// The time of which the answer is.
-    pub at_ms: Option<i64>,
-    /// The end of that time.
-    pub until_ms: Option<i64>,
-    /// The key of the process of which the answer is.
-    pub process: Option<String>,
+    /// The parts of the answer, such as the processes that are down.
+    pub parts: Vec<FactPart>,
+    /// The number of parts that are left out.
+    pub more: u64,
     /// How good the answer is.
     pub tone: Tone,
 }
 
-/// An interval in which no supervisor ran.
+/// A part of an answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct FactPart {
+    /// The process of which it is.
+    pub process: Option<ProcessName>,
+    /// The answer.
+    pub answer: String,
+    /// The time of which it is.
+    pub at_ms: Option<i64>,
+    /// The end of that time.
+    pub until_ms: Option<i64>,
+    /// The cause, or what follows; may be empty.
+    pub details: String,
+    /// The last line that the process wrote.
+    pub last_line: Option<String>,
+}
+
+/// A process by its key and its displayed name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ProcessName {
+    /// The key of the process.
+    pub key: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// An interval in which no daemon ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Gap {
     /// Its beginning.
     pub from_ms: i64,
     /// Its end.
     pub to_ms: i64,
-    /// `stopped`: the supervisor recorded its stop; `died`: it did not.
+    /// `stopped`: the daemon recorded its stop; `died`: it did not.
     pub cause: &'static str,
     /// Whether it had not ended at the end of the period.
     pub is_open: bool,
 }
 
-/// What a person asked for.
+/// A run that ended while no daemon ran.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Action {
+pub struct UnseenEnd {
+    /// The process.
+    pub process: ProcessName,
+    /// The last time at which it was seen.
+    pub from_ms: i64,
+    /// When its end was found.
+    pub to_ms: i64,
+    /// How it ended.
+    pub text: String,
+}
+
+/// What a person asked for at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Request {
     /// When.
     pub at_ms: i64,
     /// The person.
     pub who: String,
     /// The request.
     pub what: &'static str,
-    /// The key of the process.
-    pub process: String,
-    /// The name of the process.
-    pub name: String,
+    /// The first processes.
+    pub processes: Vec<ProcessName>,
+    /// The number of further processes.
+    pub more: u64,
     /// The recorded reason.
     pub reason: Option<String>,
 }
@@ -128,10 +169,8 @@ pub struct Action {
 pub struct Refusal {
     /// When.
     pub at_ms: i64,
-    /// The key of the process.
-    pub process: String,
-    /// The name of the process.
-    pub name: String,
+    /// The process.
+    pub process: ProcessName,
     /// Why.
     pub text: String,
 }
@@ -213,8 +252,10 @@ impl Default for Document {
             alive: Vec::new(),
             gaps: Vec::new(),
             gaps_count: 0,
-            actions: Vec::new(),
-            actions_count: 0,
+            unseen: Vec::new(),
+            unseen_count: 0,
+            requests: Vec::new(),
+            requests_count: 0,
             refusals: Vec::new(),
             spending: Spending::default(),
             evidence: None,
