@@ -51,10 +51,9 @@ impl LaunchFiles {
     fn write_new(&self, launch: &LaunchSpec) -> io::Result<PathBuf> {
         let bytes = launch_file::encode(launch)?;
         self.ledger.check_place()?;
-        self.make()?;
         let new = self.path(launch.spec.id).with_extension(NEW);
         let written = || {
-            let mut file = file::create(&new)?;
+            let mut file = self.create(&new)?;
             file.write_all(&bytes)?;
             file.sync_all()
         };
@@ -68,12 +67,23 @@ impl LaunchFiles {
         }
     }
 
+    /// Creates the file `new`, and the directory if it is missing.
+    fn create(&self, new: &Path) -> io::Result<File> {
+        match file::create(new) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.make()?;
+                file::create(new)
+            }
+            created => created,
+        }
+    }
+
     /// Makes the renames and removals in the directory durable.
     fn sync(&self) -> io::Result<()> {
         self.dir_sync.sync(|| File::open(&self.path)?.sync_all())
     }
 
-    /// Creates the directory if it is missing, and syncs its parent directory. Without the sync, a crash could remove
+    /// Creates the directory, and syncs its parent directory. Without the sync, a crash could remove
     /// the directory with the files in it.
     fn make(&self) -> io::Result<()> {
         match DirBuilder::new().mode(0o700).create(&self.path) {

@@ -51,11 +51,15 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// # Errors
 /// When the old file cannot be removed, or the new file cannot be created.
 pub fn create(path: &Path) -> io::Result<File> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
+    let create_new = || regular(OpenOptions::new().read(true).write(true).create_new(true).mode(PRIVATE_FILE), path);
+    match create_new() {
+        // Files are rarely left behind, and unlink(2) waits for the lock of the directory also where there is none.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(path)?;
+            create_new()
+        }
+        created => created,
     }
-    regular(OpenOptions::new().read(true).write(true).create_new(true).mode(PRIVATE_FILE), path)
 }
 
 /// Replaces the content of the file `name` in `dir` atomically and durably. After a crash the file has either the old

@@ -58,9 +58,9 @@ pub const STATES_PAGE_BYTES: usize = 8 * 1024 * 1024;
 /// the lock of sled's segments and waits for a truncation, and every thread that could truncate waits for that lock.
 pub const FLUSH_FRAMES: u64 = 32;
 
-/// Number of small writes after each frame that make sled reclaim space: about two nodes are moved. With twice as many, the
-/// file of the store would be a tenth smaller.
-pub const RECLAIM_WRITES: u8 = 20;
+/// Number of small writes after each frame that make sled reclaim space: about four nodes are moved. With half as many, the
+/// file of the store would be a tenth larger.
+pub const RECLAIM_WRITES: u8 = 40;
 
 /// How long opening a ledger waits for the lock of its directory. Other processes that only check the lock hold it for
 /// a short time.
