@@ -109,6 +109,53 @@ fn up_keeps_the_wait_for_a_limit_unless_the_program_changed_and_a_start_by_hand_
 }
 
 #[test]
+fn an_agent_that_waits_for_its_limit_is_stopped_scaled_renamed_and_removed_like_any_other() {
+    let place = Place::new();
+    let script = format!(
+        "{LINES}\ninit s-1; limit s-1 $(($(date +%s) + 3600)); \
+         result s-1 '\"subtype\":\"success\",\"is_error\":true,\"api_error_status\":429,\"num_turns\":1,\"total_cost_usd\":0,\"usage\":{{}}'; exit 1"
+    );
+    fs::write(place.path("agent.sh"), script).unwrap();
+    let write = |name: &str| {
+        let agent = format!(
+            "[[process]]\nname = '{name}'\ncommand = 'sh'\nargs = ['agent.sh']\n[process.agent]\nkind = 'claude-code'\n"
+        );
+        fs::write(place.path("ecosystem.toml"), agent).unwrap();
+    };
+    let waiting = |count: usize| {
+        wait_until("the waits", || {
+            let list = place.run(&["list"]).succeeded().stdout;
+            (list.matches("waits for its usage limit until").count() == count).then_some(())
+        });
+    };
+    let last = |name: &str| place.types(name).pop().unwrap();
+    write("a");
+    place.run(&["up"]).succeeded();
+    waiting(1);
+    place.run(&["stop", "a"]).succeeded();
+    assert_eq!(
+        (last("a"), place.json(&["list", "--all"])[0]["restart_at"].is_null()),
+        ("restart_refused".into(), true)
+    );
+    place.run(&["start", "a"]).succeeded();
+    waiting(1);
+    // The new instance meets its limit too; the wait of the first one stays.
+    place.run(&["scale", "a=2"]).succeeded();
+    waiting(2);
+    place.run(&["scale", "a=1"]).succeeded();
+    waiting(1);
+    write("b");
+    let renamed = place.run(&["up"]).succeeded().stdout;
+    assert!(renamed.contains("remove     a") && renamed.contains("create     b"), "{renamed}");
+    assert_eq!([last("a-0"), last("a-1")], ["unregistered", "unregistered"]);
+    waiting(1);
+    place.run(&["down"]).succeeded();
+    assert_eq!(last("b"), "unregistered");
+    place.stop_daemon();
+    place.run(&["verify"]).succeeded();
+}
+
+#[test]
 fn doctor_checks_an_agent_before_it_is_left_alone() {
     let place = Place::new();
     let ecosystem = "[[process]]\nname = 'a'\ncommand = 'sh'\nargs = ['-p', '--output-format', 'stream-json', '{session-args}']\n\
