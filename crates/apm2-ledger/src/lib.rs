@@ -136,6 +136,7 @@ mod sha256;
 mod shared_state;
 mod staged_dir;
 mod store;
+mod stream_map;
 mod verify;
 
 pub use crate::{

@@ -1,15 +1,14 @@
 //! In-memory cache of stream heads. The head of a stream is its state after its last event. An append to a cached
 //! stream does not have to read the state from the store.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use apm2_model::{
     event::stream_id::StreamId,
     state::stream::{FollowUp, Stream},
 };
+
+use crate::stream_map::StreamMap;
 
 /// The state of a stream after its last event.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,7 +38,7 @@ impl StreamHead {
 
 /// The cached stream states. The state of any other stream is read when it is needed.
 pub(crate) struct StreamHeads {
-    heads: HashMap<StreamId, StreamHead>,
+    heads: StreamMap<StreamHead>,
     /// The cached streams that have events since their last snapshot.
     changed: HashSet<StreamId>,
     max: usize,
@@ -50,7 +49,7 @@ pub(crate) struct StreamHeads {
 
 impl StreamHeads {
     pub(crate) fn new(max: usize) -> Self {
-        Self { heads: HashMap::new(), changed: HashSet::new(), max, drop_above: max }
+        Self { heads: StreamMap::default(), changed: HashSet::new(), max, drop_above: max }
     }
 
     /// Removes the entry of `stream`. The caller inserts it again with [`put_back`](Self::put_back) or

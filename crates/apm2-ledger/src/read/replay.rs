@@ -1,7 +1,7 @@
 //! Replays the states of streams from their events.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
+    collections::{BTreeMap, BTreeSet, hash_map::Entry},
     iter,
     sync::mpsc::sync_channel,
     thread,
@@ -21,6 +21,7 @@ use crate::{
         reader::Reader,
         sealed_states::{SealedStates, base_streams},
     },
+    stream_map::StreamMap,
 };
 
 /// Size in bytes at which a message from the thread that reads events to the thread that applies them is complete. A message
@@ -56,7 +57,7 @@ pub struct Replayed {
 #[derive(Debug, Default)]
 pub(crate) struct StreamStates {
     /// Boxed, because a map moves its values when it grows, and a stream state is large.
-    streams: HashMap<StreamId, Box<Stream>>,
+    streams: StreamMap<Box<Stream>>,
     /// The version of the stream [`StreamId::SYSTEM`], whose events have versions but no state.
     system_version: u64,
 }

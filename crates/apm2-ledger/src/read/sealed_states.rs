@@ -2,10 +2,7 @@
 //!
 //! A sealed segment either has the state of every process stream with events in it, or no states at all.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    path::PathBuf,
-};
+use std::{collections::hash_map::Entry, path::PathBuf};
 
 use apm2_model::{event::stream_id::StreamId, state::stream::Stream};
 
@@ -25,11 +22,12 @@ use crate::{
         reader::Reader,
     },
     record::decode_stream,
+    stream_map::StreamMap,
 };
 
 /// The states of all streams after an event.
 pub(crate) struct SealedStates {
-    pub(crate) streams: HashMap<StreamId, Box<Stream>>,
+    pub(crate) streams: StreamMap<Box<Stream>>,
     /// The sequence number of the event.
     pub(crate) seq: u64,
 }
@@ -63,7 +61,7 @@ impl Reader {
         let mut found: Option<SealedStates> = None;
         let is_whole = self.each_leading_sealed(upto, &mut |segment| {
             let seq = segment.header().last_seq();
-            let found = found.get_or_insert_with(|| SealedStates { streams: HashMap::new(), seq });
+            let found = found.get_or_insert_with(|| SealedStates { streams: StreamMap::default(), seq });
             add_missing(segment, &mut found.streams)
         })?;
         if is_whole.is_none() {
@@ -71,7 +69,7 @@ impl Reader {
         }
         let Some(base) = self.base()?.filter(|base| base.seq() <= upto) else { return Ok(found) };
         let Some(kept) = base_streams(&base) else { return Ok(None) };
-        let mut found = found.unwrap_or_else(|| SealedStates { streams: HashMap::new(), seq: base.seq() });
+        let mut found = found.unwrap_or_else(|| SealedStates { streams: StreamMap::default(), seq: base.seq() });
         for state in kept {
             found.streams.entry(state.id).or_insert_with(|| Box::new(state));
         }
@@ -127,7 +125,7 @@ impl Reader {
 }
 
 /// Adds the states of the streams that have no state yet. `None` when the segment has no states or one cannot be read.
-fn add_missing(segment: &SealedSegment, streams: &mut HashMap<StreamId, Box<Stream>>) -> Option<()> {
+fn add_missing(segment: &SealedSegment, streams: &mut StreamMap<Box<Stream>>) -> Option<()> {
     if !segment.has_states().ok()? {
         return None;
     }
