@@ -22,7 +22,8 @@ import terminal
 DOCS = os.path.dirname(os.path.abspath(__file__))
 TOP_COLUMNS, TOP_ROWS = 112, 30
 RECORDING_COLUMNS = 118
-REPORT_WIDTH, REPORT_HEIGHT = 1100, 1000
+# The page is laid out in this size, and drawn in this part of it.
+REPORT_WIDTH, REPORT_HEIGHT, REPORT_SCALE = 1280, 1180, 0.62
 REPORT_BYTES_MAX = 150_000
 # Seconds to wait for a screen, a process or a browser.
 PATIENCE_SECONDS = 60
@@ -116,7 +117,7 @@ def report(ledger, chromium, path):
     switches = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
                 "--disable-component-update", "--disable-sync", "--hide-scrollbars"]
     command = [chromium, *switches, f"--user-data-dir={ledger.place}/browser",
-               "--virtual-time-budget=5000", f"--window-size={REPORT_WIDTH},{REPORT_HEIGHT}",
+               "--virtual-time-budget=5000", f"--window-size={REPORT_WIDTH},{REPORT_HEIGHT}", f"--force-device-scale-factor={REPORT_SCALE}",
                f"--screenshot={path}", f"file://{page}"]
     subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_SECONDS)
 

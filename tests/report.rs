@@ -108,7 +108,7 @@ restart = { policy = 'never' }
     let down = &fact("What is down now?")["parts"][0];
     assert_eq!((&down["process"]["name"], down["at_ms"].is_i64()), (&"absent".into(), true), "{down}");
     let details = down["details"].as_str().unwrap();
-    assert!(details.contains("/no/such/program: No such file or directory; is not restarted"), "{details}");
+    assert!(details.contains("/no/such/program: No such file or directory; not restarted"), "{details}");
     let unwatched = fact("When did no daemon run?")["parts"].as_array().unwrap();
     assert_eq!(
         (&unwatched[0]["details"], &unwatched[1]["process"]["name"]),

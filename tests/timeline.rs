@@ -134,7 +134,7 @@ restart = { policy = 'never' }
     for part in [
         "absent at ",
         "not started: /no/such/program: No such file or directory",
-        "is not restarted: its policy is never",
+        "not restarted: policy never",
         "waits for its restart",
         "stopped by its health check with SIGTERM: ",
         "restarted long (new certificates)",

@@ -75,6 +75,10 @@ fn a_process_is_stopped_with_a_reason_and_the_terminal_is_as_before() {
             (&"night's rest".into(), &"operator".into())
         );
         assert!(stopping[0]["actor"]["terminal"].as_str().unwrap().starts_with("pts/"), "{}", stopping[0]);
+        tmux.keys(&["v"]);
+        let text = tmux.wait_for("stopped two (night's rest)");
+        assert!(text.contains("2 processes: 1 alive, 0 down, 1 ended"), "{text}");
+        tmux.keys(&["Escape"]);
         tmux.keys(&["["]);
         tmux.wait_for("THE PAST");
         tmux.keys(&["Escape"]);

@@ -10,7 +10,6 @@ use std::{
 
 use apm2_ledger::{EventsQuestion, ReadLedger as _};
 use apm2_model::{event::stream_id::StreamId, state::stream::Stream};
-use chrono::TimeDelta;
 use clap::ValueHint;
 
 use crate::{
@@ -19,7 +18,7 @@ use crate::{
     error::CliError,
     export::partial_file::PartialFile,
     filter::EventFilter,
-    options::{Format, typed},
+    options::Format,
     period_lanes::{Asked, PeriodLanes, Timeline},
     render::{
         self,
@@ -28,15 +27,11 @@ use crate::{
     source::{LedgerSource, ReadFailure},
     stats::period::Period,
     terminal::say,
-    time::At,
     view::{
         notice::items,
         timeline::{LaneView, TimelineView},
     },
 };
-
-/// The length of the default period, unless the history is shorter.
-const PERIOD: TimeDelta = TimeDelta::hours(24);
 
 /// Columns of a timeline that is not printed on a terminal, unless `COLUMNS` says how many.
 const WIDTH: usize = 100;
@@ -144,7 +139,8 @@ fn width(args: &TimelineArgs, context: &Context) -> usize {
 fn read(source: &LedgerSource, args: &TimelineArgs, context: &Context) -> Result<(PeriodLanes, u64), ReadFailure> {
     let head = source.head()?;
     let ids = source.all_named(&args.ids)?;
-    let period = period(source, &ids, args, head.end(), context)?;
+    let EventFilter { since, until, .. } = args.filter;
+    let period = Period::requested_or_recent(source, &ids, (since, until), head.end(), context)?;
     let chosen = chosen(source, &ids, args, &period)?;
     let buckets = |streams: &[Stream]| match (context.is_svg, context.format) {
         (true, _) => args.width.map_or(svg::BUCKETS, |width| u32::try_from(width).unwrap_or(svg::BUCKETS)),
@@ -158,27 +154,6 @@ fn read(source: &LedgerSource, args: &TimelineArgs, context: &Context) -> Result
         PeriodLanes::read(source, Asked { ids: &ids, chosen: chosen.as_ref(), also: &[] }, &period, &buckets, false)?,
         head.size,
     ))
-}
-
-/// The period that is asked for. Without `--since`, it begins [`PERIOD`] before its end, or with the first event if that is later.
-fn period(
-    source: &LedgerSource,
-    ids: &[StreamId],
-    args: &TimelineArgs,
-    end: u64,
-    context: &Context,
-) -> Result<Period, ReadFailure> {
-    let EventFilter { since, until, .. } = args.filter;
-    let to = context.moment(source, until, typed("--until", "--at"))?;
-    let since = match since {
-        None => {
-            let from = to.now.checked_sub_signed(PERIOD).unwrap_or(to.now);
-            let first = source.first_event(ids, to.seq.min(end))?;
-            Some(At::Time(from)).filter(|_| first.is_none_or(|first| first.stamp.wall() < from))
-        }
-        since => since,
-    };
-    Period::requested(source, ids, (since, until), end, context)
 }
 
 /// The processes that have the events that the filters choose; `None` without such a filter.

@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 
 use anstyle::{AnsiColor, Effects};
+use apm2_lanes::lane_state::is_down;
 use apm2_model::state::ProcessState;
 
 use crate::{
@@ -22,7 +23,7 @@ pub(crate) enum Style {
     Good,
     /// A process that is starting or stopping.
     Busy,
-    /// A process that has failed.
+    /// A process that has failed or is down.
     Bad,
     /// A process that has ended or was removed.
     Quiet,
@@ -30,8 +31,9 @@ pub(crate) enum Style {
 
 impl Style {
     /// The style for the name of a state.
-    pub(crate) const fn of(status: &InstanceStatus<'_>) -> Self {
+    pub(crate) fn of(status: &InstanceStatus<'_>) -> Self {
         match status.state() {
+            Ok(_) if is_down(status.stream) => Self::Bad,
             Ok(ProcessState::Running) => Self::Good,
             Ok(ProcessState::Starting | ProcessState::Stopping) | Err(KernelState::Elsewhere | KernelState::Unseen) => {
                 Self::Busy

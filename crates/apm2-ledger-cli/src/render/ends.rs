@@ -88,9 +88,9 @@ pub(crate) fn why_down(lane: &Lane) -> String {
         (Some(rule), _) => format!("gave up: {}", escape(&rule_words(rule))),
         (None, LaneState::Waiting) => "waits for its restart".to_owned(),
         (None, _) if lane.handle.spec.restart.policy == RestartPolicy::Never => {
-            "is not restarted: its policy is never".to_owned()
+            "not restarted: policy never".to_owned()
         }
-        (None, _) => "is not restarted".to_owned(),
+        (None, _) => "not restarted".to_owned(),
     }
 }
 

@@ -15,7 +15,7 @@ use apm2_page::document::{
     limits::{PROCESSES_MAX, STORIES_MAX, buckets},
     process::{Cause, LastOutput, Story},
 };
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::{
     agents::spending::{Grouping, Spending},
@@ -31,9 +31,6 @@ use crate::{
     time::At,
     why::{cause::UnwatchedProcess, chain::chain, evidence::Evidence, sentence::sentence},
 };
-
-/// The length of the default period. A ledger that is younger is shown from its first event.
-const PERIOD: TimeDelta = TimeDelta::hours(24);
 
 /// The smallest and the greatest number of parts of the period in which states are given.
 const BUCKETS: (u32, u32) = (60, 4096);
@@ -76,7 +73,7 @@ impl Gathered {
     pub(crate) fn read(source: &LedgerSource, range: Range, context: &Context) -> Result<Self, ReadFailure> {
         let end = source.head()?.end();
         let moment = context.moment(source, range.until, typed("--until", "--at"))?;
-        let period = period(source, range, end, context)?;
+        let period = Period::requested_or_recent(source, &[], (range.since, range.until), end, context)?;
         let events = moment.seq.min(end);
         let Chosen { streams, left_out, asked } = Chosen::read(source, &period)?;
         let instances = instances(source, &streams, asked.as_ref(), &period)?;
@@ -100,20 +97,6 @@ impl Gathered {
             stories: stories(source, &streams, events)?,
             instances,
         })
-    }
-}
-
-/// The period of the options; by default the last 24 hours, or since the first event.
-fn period(source: &LedgerSource, range: Range, end: u64, context: &Context) -> Result<Period, ReadFailure> {
-    let Range { since, until } = range;
-    if since.is_some() {
-        return Period::requested(source, &[], (since, until), end, context);
-    }
-    let whole = Period::requested(source, &[], (None, until), end, context)?;
-    let from = whole.to.wall().checked_sub_signed(PERIOD).filter(|from| *from > whole.from.wall());
-    match from {
-        Some(from) => Period::requested(source, &[], (Some(At::Time(from)), until), end, context),
-        None => Ok(whole),
     }
 }
 

@@ -111,7 +111,6 @@ fn tone(status: &InstanceStatus<'_>) -> Tone {
         Style::Good => Tone::Good,
         Style::Bad => Tone::Bad,
         Style::Busy => Tone::Warn,
-        _ if status.stream.gave_up.is_some() => Tone::Bad,
         Style::Plain | Style::Heading | Style::Quiet => Tone::Calm,
     }
 }

@@ -9,6 +9,7 @@ use apm2_model::{
         timestamp::{Clock as _, Timestamp},
     },
 };
+use chrono::TimeDelta;
 
 use crate::{
     context::Context,
@@ -18,6 +19,9 @@ use crate::{
     source::{LedgerSource, ReadFailure},
     time::At,
 };
+
+/// The length of the default period of those commands that show the latest time.
+const RECENT: TimeDelta = TimeDelta::hours(24);
 
 /// A period in the history of a ledger.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +51,28 @@ impl Period {
             return Err(CliError::usage(format!("--since is later than {}", typed("--until", "--at"))).into());
         }
         Self::new(source, streams, from, to, end)
+    }
+
+    /// Like [`requested`](Self::requested), but without `--since` the period begins [`RECENT`] before its end, or with the first event
+    /// of the streams if that is later.
+    ///
+    /// # Errors
+    /// As those of [`requested`](Self::requested).
+    pub(crate) fn requested_or_recent(
+        source: &LedgerSource,
+        streams: &[StreamId],
+        (since, until): (Option<At>, Option<At>),
+        end: u64,
+        context: &Context,
+    ) -> Result<Self, ReadFailure> {
+        if since.is_some() {
+            return Self::requested(source, streams, (since, until), end, context);
+        }
+        let to = context.moment(source, until, typed("--until", "--at"))?;
+        let from = to.now.checked_sub_signed(RECENT).unwrap_or(to.now);
+        let first = source.first_event(streams, to.seq.min(end))?;
+        let since = Some(At::Time(from)).filter(|_| first.is_none_or(|first| first.stamp.wall() < from));
+        Self::requested(source, streams, (since, until), end, context)
     }
 
     /// The period from `from` to `to`; `None` for `from` is the first event of the streams. `end` is the last event that

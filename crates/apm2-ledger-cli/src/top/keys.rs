@@ -40,6 +40,8 @@ pub(crate) enum Command {
     EarlierOfProcess,
     LaterOfProcess,
     Jump,
+    /// Show what happened lately.
+    Overview,
     Help,
     Redraw,
     Suspend,
@@ -97,6 +99,7 @@ pub(crate) fn command(key: &KeyEvent) -> Option<Command> {
         KeyCode::Char('{') => Command::EarlierOfProcess,
         KeyCode::Char('}') => Command::LaterOfProcess,
         KeyCode::Char('t') => Command::Jump,
+        KeyCode::Char('v') => Command::Overview,
         KeyCode::Char('?') | KeyCode::F(1) => Command::Help,
         KeyCode::Char('q') => Command::Quit,
         _ => return None,
@@ -133,6 +136,7 @@ pub(crate) const HELP: [KeyGroup; 5] = [
             ("/", "filter by name, state, command, id or agent"),
             ("o O", "next sort order, and reverse it"),
             ("a", "also processes that are over or removed"),
+            ("v", "overview: what failed, gave up, is down; who did what"),
         ],
     ),
     (
@@ -163,7 +167,8 @@ pub(crate) fn help_lines() -> usize {
 pub(crate) const FOOTER_LIVE: &[(&str, &str)] = &[
     ("?", "help"),
     ("q", "quit"),
-    ("Tab", "runs/events/logs/why"),
+    ("v", "overview"),
+    ("Tab", "next tab"),
     ("s", "start"),
     ("x", "stop"),
     ("r", "restart"),
@@ -182,9 +187,10 @@ pub(crate) const FOOTER_PAST: &[(&str, &str)] = &[
     ("[ ]", "event before/after"),
     ("{ }", "of this process"),
     ("t", "time"),
+    ("v", "overview"),
     ("?", "help"),
     ("q", "quit"),
-    ("Tab", "runs/events/logs/why"),
+    ("Tab", "next tab"),
     ("/", "filter"),
     ("o", "sort"),
 ];

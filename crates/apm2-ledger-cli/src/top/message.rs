@@ -11,6 +11,7 @@ use ratatui::crossterm::event::Event as TerminalEvent;
 use crate::{
     history::InstanceHistory,
     moment::Moment,
+    period_lanes::Timeline,
     status::{KernelState, Supervision},
     steps::States,
     time::At,
@@ -76,6 +77,8 @@ pub(crate) enum Question {
     Step(Step),
     /// What changes without events: which processes exist and which are supervised.
     Facts(Vec<(StreamId, Option<ProcessIdentity>)>),
+    /// What happened lately, until an event or until now. The instances are down.
+    Overview { upto: Option<u64>, down: Vec<StreamId> },
     /// The latest samples of all instances up to this event.
     Samples(u64),
     /// All instances as they are now, after an event was missed.
@@ -122,6 +125,7 @@ pub(crate) enum Answer {
         launched: Option<HashSet<ProcessId>>,
     },
     Samples(Vec<(StreamId, Sample)>),
+    Overview(Box<Timeline>),
     /// The question failed.
     Failed(Question, String),
 }

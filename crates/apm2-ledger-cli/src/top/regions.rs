@@ -11,6 +11,17 @@ const HEADER_ROWS: u16 = 2;
 /// Least number of rows of the list while the detail pane has the keys.
 const ROWS_MIN: u16 = 4;
 
+/// Greatest width of the text of the overview.
+const OVERVIEW_COLUMNS_MAX: u16 = 140;
+
+/// The columns around the text of a dialogue.
+pub(crate) const DIALOG_EDGE_COLUMNS: u16 = 4;
+
+/// The width of the text of the overview.
+pub(crate) fn overview_columns(size: Size) -> u16 {
+    size.width.saturating_sub(2 + DIALOG_EDGE_COLUMNS).min(OVERVIEW_COLUMNS_MAX)
+}
+
 /// Which part of the screen has the keys.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Focus {

@@ -47,6 +47,10 @@ impl App {
             Command::EarlierOfProcess => self.step(StepDirection::Earlier, self.list.selected()),
             Command::LaterOfProcess => self.step(StepDirection::Later, self.list.selected()),
             Command::Jump => self.dialog = Some(Dialog::Jump { field: TextField::default(), error: None }),
+            Command::Overview => {
+                self.ask_overview();
+                self.dialog = Some(Dialog::Overview(0));
+            }
             Command::Help => self.dialog = Some(Dialog::Help(0)),
             Command::Redraw => self.outbox.redraws = true,
             Command::Suspend => self.outbox.suspends = true,

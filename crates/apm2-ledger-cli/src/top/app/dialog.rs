@@ -39,6 +39,8 @@ pub(crate) struct Order {
 pub(crate) enum Dialog {
     /// The keys; scrolled by this number of lines.
     Help(usize),
+    /// What happened lately; scrolled by this number of lines.
+    Overview(usize),
     /// The filter of the list. It is applied while it is typed; the text before is kept for Esc.
     Filter { field: TextField, before: String },
     /// A text to search for in the text of the detail pane.
@@ -53,7 +55,7 @@ impl Dialog {
     /// The line that is typed into.
     pub(crate) const fn field(&mut self) -> Option<&mut TextField> {
         match self {
-            Self::Help(_) => None,
+            Self::Help(_) | Self::Overview(_) => None,
             Self::Filter { field, .. } | Self::Jump { field, .. } | Self::Search(field) => Some(field),
             Self::Confirm { reason, .. } => Some(reason),
         }

@@ -30,9 +30,23 @@ impl App {
             (KeyCode::Esc, _) => self.cancel(dialog),
             (_, Dialog::Help(top)) => {
                 match keys::command(key) {
-                    Some(Command::Move(lines)) => *top = moved(*top, lines),
-                    Some(Command::MovePages(pages)) => *top = moved(*top, pages.saturating_mul(10)),
+                    Some(Command::Move(lines)) => *top = moved(*top, lines, keys::help_lines()),
+                    Some(Command::MovePages(pages)) => {
+                        *top = moved(*top, pages.saturating_mul(10), keys::help_lines());
+                    }
                     Some(Command::Help | Command::Quit | Command::Open) => return,
+                    _ => {}
+                }
+                self.dialog = Some(dialog);
+            }
+            (_, Dialog::Overview(top)) => {
+                match keys::command(key) {
+                    Some(Command::Move(lines)) => *top = moved(*top, lines, self.overview_lines().len()),
+                    Some(Command::MovePages(pages)) => {
+                        *top = moved(*top, pages.saturating_mul(10), self.overview_lines().len());
+                    }
+                    Some(Command::Overview) => self.ask_overview(),
+                    Some(Command::Quit | Command::Open) => return,
                     _ => {}
                 }
                 self.dialog = Some(dialog);
@@ -65,13 +79,13 @@ impl App {
             Dialog::Confirm { change, name, .. } => {
                 self.say(Note::done(format!("{name}: no {}", change.verb())));
             }
-            Dialog::Help(_) | Dialog::Jump { .. } | Dialog::Search(_) => {}
+            Dialog::Help(_) | Dialog::Overview(_) | Dialog::Jump { .. } | Dialog::Search(_) => {}
         }
     }
 
     fn accept(&mut self, dialog: Dialog) {
         match dialog {
-            Dialog::Help(_) | Dialog::Filter { .. } => {}
+            Dialog::Help(_) | Dialog::Overview(_) | Dialog::Filter { .. } => {}
             Dialog::Search(field) => {
                 self.detail.search = Search::of(field.text());
                 self.show_found(true);
@@ -89,11 +103,8 @@ impl App {
     }
 }
 
-fn moved(top: usize, lines: i32) -> usize {
+/// The line at this distance from `top`, of `count` lines at most.
+fn moved(top: usize, lines: i32, count: usize) -> usize {
     let distance = usize::try_from(lines.unsigned_abs()).unwrap_or(0);
-    if lines < 0 {
-        top.saturating_sub(distance)
-    } else {
-        top.saturating_add(distance).min(crate::top::keys::help_lines())
-    }
+    if lines < 0 { top.saturating_sub(distance) } else { top.saturating_add(distance).min(count) }
 }

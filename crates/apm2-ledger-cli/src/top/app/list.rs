@@ -1,8 +1,10 @@
 //! The list of instances: which are listed, in which order, and which one is selected.
 
+use apm2_lanes::lane_state::is_down;
 use apm2_model::event::stream_id::StreamId;
 
 use crate::{
+    render::{status::status as status_words, zone::Zone},
     status::{InstanceStatus, KernelState},
     top::{app::sort::SortKey, snapshot::Snapshot},
 };
@@ -68,10 +70,14 @@ impl List {
 /// Whether an instance contains a text in lower case.
 fn contains(status: &InstanceStatus<'_>, needle: &str) -> bool {
     let handle = &status.stream.handle;
+    let stream = status.stream;
     let state = status.state().map_or_else(KernelState::name, |state| state.name());
+    let words = status_words(status, Zone::Utc).to_lowercase();
+    let down = if is_down(stream) { "down failed" } else { "" };
+    let gave_up = if stream.gave_up.is_some() { "gave up" } else { "" };
     let command = std::iter::once(&handle.spec.command).chain(&handle.spec.args);
     handle.display_name().to_lowercase().contains(needle)
-        || state.contains(needle)
+        || [state, words.as_str(), down, gave_up].iter().any(|state| state.contains(needle))
         || status.stream.id.process_id.to_string().starts_with(needle)
         || status.stream.agent.as_ref().is_some_and(|agent| agent.kind.name().contains(needle))
         || command.into_iter().any(|word| word.to_lowercase().contains(needle))

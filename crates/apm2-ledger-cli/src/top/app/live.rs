@@ -13,7 +13,7 @@ use apm2_model::{
 use crate::{
     status::{KernelState, Supervision},
     top::{
-        app::App,
+        app::{App, dialog::Dialog},
         feed::samples::Sample,
         message::{Note, Question},
         snapshot::Snapshot,
@@ -122,6 +122,10 @@ impl App {
             }
             // They are asked again.
             Question::Facts(_) | Question::Samples(_) => self.plan_facts(KERNEL_INTERVAL),
+            Question::Overview { .. } => {
+                self.dialog.take_if(|dialog| matches!(dialog, Dialog::Overview(_)));
+                self.say(Note::error(text));
+            }
             Question::History(_) | Question::Why(_) | Question::Snapshot => self.say(Note::error(text)),
         }
     }

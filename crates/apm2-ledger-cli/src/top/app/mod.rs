@@ -6,6 +6,7 @@ mod detail;
 mod dialog_keys;
 mod live;
 mod mouse;
+mod overview;
 mod settle;
 mod time_travel;
 
@@ -31,6 +32,7 @@ use ratatui::{
 };
 
 use crate::{
+    period_lanes::Timeline,
     render::zone::Zone,
     top::{
         app::{
@@ -74,6 +76,8 @@ pub(crate) struct App {
     pub(crate) detail: Detail,
     pub(crate) focus: Focus,
     pub(crate) dialog: Option<Dialog>,
+    /// What happened lately, as it was read last.
+    pub(crate) overview: Option<Timeline>,
     note: Option<(Note, Duration)>,
     pub(crate) outbox: Outbox,
     logs_dir: LogsDir,
@@ -100,6 +104,7 @@ impl App {
             detail: Detail::default(),
             focus: Focus::default(),
             dialog: None,
+            overview: None,
             note: None,
             outbox: Outbox::default(),
             logs_dir,
@@ -199,6 +204,7 @@ impl App {
             Answer::NoStep(direction) => self.on_no_step(direction),
             Answer::Facts { observed, launched } => self.on_facts(observed, launched),
             Answer::Samples(samples) => self.samples.replace(samples),
+            Answer::Overview(timeline) => self.overview = Some(*timeline),
             Answer::Failed(question, text) => self.on_failed(&question, text),
         }
     }

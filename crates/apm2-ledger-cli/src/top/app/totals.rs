@@ -1,5 +1,6 @@
 //! Figures about all instances, for the header.
 
+use apm2_lanes::lane_state::is_down;
 use apm2_model::state::ProcessState;
 
 use crate::{
@@ -16,8 +17,10 @@ pub(crate) struct Totals {
     pub(crate) stopping: u64,
     pub(crate) unhealthy: u64,
     pub(crate) stopped: u64,
-    /// Crashed, or killed by the supervisor.
-    pub(crate) failed: u64,
+    /// Down: failed, or stopped by a health check or a policy, and not running again.
+    pub(crate) down: u64,
+    /// Those of them that are given up.
+    pub(crate) gave_up: u64,
     /// Recorded as running, but ended or not visible.
     pub(crate) doubtful: u64,
     pub(crate) cpu_percent: f32,
@@ -38,13 +41,17 @@ impl Totals {
     }
 
     fn add(&mut self, status: &InstanceStatus<'_>) {
+        let is_down = is_down(status.stream);
+        self.gave_up += u64::from(is_down && status.stream.gave_up.is_some());
         let count = match status.state() {
+            _ if is_down => &mut self.down,
             Ok(ProcessState::Running) => &mut self.running,
             Ok(ProcessState::Starting) => &mut self.starting,
             Ok(ProcessState::Stopping) => &mut self.stopping,
             Ok(ProcessState::Unhealthy) => &mut self.unhealthy,
-            Ok(ProcessState::Stopped { .. }) => &mut self.stopped,
-            Ok(ProcessState::Crashed { .. } | ProcessState::Terminated) => &mut self.failed,
+            Ok(ProcessState::Stopped { .. } | ProcessState::Crashed { .. } | ProcessState::Terminated) => {
+                &mut self.stopped
+            }
             Err(_) => &mut self.doubtful,
         };
         *count += 1;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use apm2_lanes::lane_state::is_down;
 use apm2_model::{
     event::agent::event::AgentPhase,
     state::{ProcessState, agent::AgentState},
@@ -16,8 +17,9 @@ use crate::{
 };
 
 /// A mark for each state, so that states differ in shape, too.
-pub(crate) const fn mark(status: &InstanceStatus<'_>) -> &'static str {
+pub(crate) fn mark(status: &InstanceStatus<'_>) -> &'static str {
     match status.state() {
+        Ok(_) if is_down(status.stream) => "✖",
         Ok(ProcessState::Starting) => "◔",
         Ok(ProcessState::Running) => "●",
         Ok(ProcessState::Unhealthy) => "▲",

@@ -14,6 +14,7 @@ use crate::{
         },
         draw::canvas::Canvas,
         keys,
+        regions::{DIALOG_EDGE_COLUMNS, overview_columns},
         text::StyledLine,
     },
 };
@@ -31,9 +32,13 @@ pub(crate) fn draw(canvas: &mut Canvas<'_>, area: Rect, dialog: &Dialog, app: &A
             help(canvas, area, *top);
             None
         }
+        Dialog::Overview(top) => {
+            overview(canvas, area, *top, app);
+            None
+        }
         Dialog::Filter { field, .. } => {
             let found = words::counted(app.list.rows.len() as u64, "process");
-            let lines = [plain("Processes whose name, state, command, id or kind of agent contains:")];
+            let lines = [plain("Processes whose name, state (down, gave up), command, id or agent contains:")];
             with_field(
                 canvas,
                 (area, below),
@@ -175,13 +180,28 @@ fn help(canvas: &mut Canvas<'_>, area: Rect, top: usize) {
             );
         }
     }
+    scrolled(canvas, (area, HELP_COLUMNS), "Keys   Esc: close", &lines, top);
+}
+
+/// Draws what happened lately.
+fn overview(canvas: &mut Canvas<'_>, area: Rect, top: usize, app: &App) {
+    let width = overview_columns(app.size).saturating_add(DIALOG_EDGE_COLUMNS);
+    let mut lines = app.overview_lines();
+    if lines.is_empty() {
+        lines.push(StyledLine::new("reading…", Style::Quiet));
+    }
+    scrolled(canvas, (area, width), "Overview   v: read again   Esc: close", &lines, top);
+}
+
+/// Draws lines in a dialogue of this width, from the line `top` on if there are more than the screen has.
+fn scrolled(canvas: &mut Canvas<'_>, (area, width): (Rect, u16), title: &str, lines: &[StyledLine], top: usize) {
     let height = u16::try_from(lines.len()).unwrap_or(u16::MAX).saturating_add(2);
-    let dialog = middle(area, HELP_COLUMNS, height);
+    let dialog = middle(area, width, height);
     canvas.clear(dialog);
     let room = usize::from(dialog.height.saturating_sub(2));
     let top = top.min(lines.len().saturating_sub(room));
-    let scroll = if lines.len() > room { "  ↑ ↓ scroll" } else { "" };
-    canvas.frame(dialog, &format!("Keys   Esc: close{scroll}"));
+    let scroll = if lines.len() > room { "   ↑ ↓: scroll" } else { "" };
+    canvas.frame(dialog, &format!("{title}{scroll}"));
     let rows = dialog.rows().skip(1).map(|row| Rect { x: row.x + 2, width: row.width.saturating_sub(4), ..row });
     for (line, row) in lines.iter().skip(top).zip(rows.take(room)) {
         canvas.write_line(row, line, 0);

@@ -71,12 +71,17 @@ fn totals(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
         if count > 0 {
             column = canvas.write(area, column, ", ", plain);
             let style = canvas.style(style);
-            column = canvas.write(area, column, &format!("{} {name}", words::count(count)), style);
+            let given_up = match totals.gave_up {
+                gave_up if gave_up > 0 && name == "down" => format!(" ({} gave up)", words::count(gave_up)),
+                _ => String::new(),
+            };
+            column = canvas.write(area, column, &format!("{} {name}{given_up}", words::count(count)), style);
         }
     }
     let mut parts = Vec::new();
     if totals.memory_bytes > 0 {
-        parts.push(format!("cpu {}, {}", cells::percent(totals.cpu_percent), words::bytes(totals.memory_bytes)));
+        parts.push(format!("cpu {}", cells::percent(totals.cpu_percent)));
+        parts.push(words::bytes(totals.memory_bytes));
     }
     if totals.agents > 0 {
         let cost = if totals.cost_micros > 0 {
@@ -100,7 +105,7 @@ fn totals(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
 
 const fn states(totals: &Totals) -> [(u64, &'static str, Style); 7] {
     [
-        (totals.failed, "failed", Style::Bad),
+        (totals.down, "down", Style::Bad),
         (totals.doubtful, "gone or unknown", Style::Bad),
         (totals.unhealthy, "unhealthy", Style::Bad),
         (totals.running, "running", Style::Good),

@@ -17,7 +17,7 @@ use crate::{
     steps::States,
     time::At,
     top::{
-        feed::{mailbox::Mailbox, samples::Sample, snapshots},
+        feed::{mailbox::Mailbox, overview, samples::Sample, snapshots},
         message::{Answer, DetailKey, Message, PastAnswer, PastStates, Question, Step, StepDirection},
         snapshot::Snapshot,
     },
@@ -54,6 +54,7 @@ fn answer(context: &Context, question: &Question) -> Result<Message, CliError> {
         Question::Jump(at) => Answer::Past(context.read(|source| jump(source, *at, context))?.0),
         Question::Step(step) => context.read(|source| self::step(source, *step))?.0,
         Question::Samples(upto) => Answer::Samples(context.read(|source| samples(source, *upto))?.0),
+        Question::Overview { upto, down } => Answer::Overview(Box::new(overview::read(context, *upto, down)?)),
         Question::Facts(processes) => {
             let observed: HashMap<_, _> =
                 processes.iter().map(|(id, identity)| (*id, KernelState::of(identity.as_ref()))).collect();

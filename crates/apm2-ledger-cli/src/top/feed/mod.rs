@@ -7,6 +7,7 @@ pub(crate) mod log_requests;
 pub(crate) mod log_update;
 pub(crate) mod mailbox;
 pub(crate) mod orders;
+pub(crate) mod overview;
 pub(crate) mod samples;
 pub(crate) mod snapshots;
 pub(crate) mod thread;

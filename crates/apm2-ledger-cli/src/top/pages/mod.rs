@@ -2,5 +2,6 @@
 
 pub(crate) mod events;
 pub(crate) mod logs;
+pub(crate) mod overview;
 pub(crate) mod runs;
 pub(crate) mod why;

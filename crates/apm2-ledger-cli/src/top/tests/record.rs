@@ -1,10 +1,11 @@
 //! A ledger in memory, and its answers to the questions of the screen.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     time::Duration,
 };
 
+use apm2_lanes::{fold::LanesFold, grid::Grid, watch::WatchFold};
 use apm2_model::{
     event::{
         Event, NewEvent,
@@ -39,8 +40,10 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::{
+    end_details::{EndDetail, EndDetails},
     history::{InstanceHistory, runs_of},
     moment::Moment,
+    period_lanes::Timeline,
     status::{KernelState, StatusContext, Supervision},
     steps::{States, Step, apply},
     time::At,
@@ -248,6 +251,7 @@ impl Record {
                 let events = self.events.iter().filter(|event| event.seq <= *upto);
                 Answer::Samples(events.filter_map(|event| Some((event.stream, Sample::of(event)?))).collect())
             }
+            Question::Overview { upto, .. } => Answer::Overview(Box::new(self.overview(*upto))),
             Question::Facts(_) | Question::Snapshot => return None,
         })
     }
@@ -273,6 +277,26 @@ impl Record {
         let stream = self.states(upto).remove(&id)?;
         let (changes, specs_before) = (Vec::new(), HashMap::new());
         Some(Evidence { stream, events: self.of(id, upto), has_gap: false, changes, specs_before })
+    }
+
+    fn overview(&self, upto: Option<u64>) -> Timeline {
+        let events = || self.events.iter().filter(|event| upto.is_none_or(|upto| event.seq <= upto));
+        let to = events().next_back().map_or_else(|| self.stamp(), |event| event.stamp);
+        let grid = Grid::new(self.events[0].stamp, to, 1);
+        let mut lanes = LanesFold::new(grid);
+        events().for_each(|event| lanes.apply(event).unwrap());
+        let lanes = lanes.finish();
+        let line = |event: &Event| match &event.kind {
+            EventKind::OutputTail { stderr, .. } => stderr.last().cloned(),
+            _ => None,
+        };
+        let ends = lanes.lanes.iter().filter_map(|lane| lane.outages.open?.mark.map(|mark| (lane.id, mark)));
+        let details = ends.map(|(id, mark)| {
+            let last_line = self.of(id, u64::MAX).iter().filter(|event| event.run == mark.run).find_map(line);
+            (mark.seq, EndDetail { last_line, ..EndDetail::default() })
+        });
+        let details = EndDetails(details.collect());
+        Timeline { lanes, spent: BTreeMap::new(), watch: WatchFold::new(grid, None).finish(None), details }
     }
 
     fn jump(&self, at: At) -> PastAnswer {

@@ -85,6 +85,35 @@ fn the_question_before_a_stop() {
 }
 
 #[test]
+fn the_overview() {
+    check("overview", |driver| driver.press("v"));
+}
+
+#[test]
+fn the_overview_of_the_past_ends_there() {
+    let mut driver = Driver::new(120, 40);
+    driver.press("[[[v");
+    let text = driver.text();
+    assert!(text.contains("Overview") && text.contains("mailer at ") && !text.contains("proxy at "), "{text}");
+    driver.escape();
+    assert!(!driver.text().contains("Overview") && driver.app.past.is_some());
+}
+
+#[test]
+fn the_words_of_the_header_are_found_by_the_filter() {
+    for (words, names) in
+        [("down", &["mailer", "proxy"][..]), ("failed", &["mailer", "proxy"]), ("gave up", &["mailer"])]
+    {
+        let mut driver = Driver::new(120, 40);
+        assert!(driver.text().contains("2 down (1 gave up)"), "{}", driver.text());
+        driver.press("/");
+        driver.press(words);
+        driver.enter();
+        assert_eq!(driver.names(), names, "{words}");
+    }
+}
+
+#[test]
 fn a_filter_that_is_typed() {
     check("filter", |driver| driver.press("/web"));
 }

@@ -1,0 +1,27 @@
+//! The overview: what happened lately, for all processes.
+
+use apm2_lanes::lane_state::is_down;
+use apm2_model::state::stream::Stream;
+
+use crate::top::{app::App, message::Question, pages, regions, text::StyledLine};
+
+impl App {
+    /// Asks for what happened until the moment that is shown.
+    pub(super) fn ask_overview(&mut self) {
+        self.overview = None;
+        let Some(snapshot) = self.shown() else { return };
+        let upto = (!snapshot.context.moment.is_present).then_some(snapshot.seq);
+        let is_named = |stream: &&Stream| snapshot.context.is_kept(stream) && is_down(stream);
+        let down = snapshot.states.values().filter(is_named).map(|stream| stream.id).collect();
+        self.outbox.questions.push(Question::Overview { upto, down });
+    }
+
+    /// The lines of the overview; none until it was read.
+    pub(crate) fn overview_lines(&self) -> Vec<StyledLine> {
+        let columns = usize::from(regions::overview_columns(self.size));
+        self.overview
+            .as_ref()
+            .map(|timeline| pages::overview::lines(timeline, self.setting.zone, columns))
+            .unwrap_or_default()
+    }
+}
