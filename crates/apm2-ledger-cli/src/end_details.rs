@@ -2,12 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use apm2_lanes::{
-    lanes::Lanes,
-    mark::{Mark, MarkKind},
-    summary::Summary,
-};
-use apm2_ledger::{EventQuery, EventsQuestion, KindSet};
+use apm2_lanes::{lanes::Lanes, mark::Mark, summary::Summary};
+use apm2_ledger::{EventQuery, EventsQuestion};
 use apm2_model::event::{
     Event,
     actor::Actor,
@@ -20,6 +16,9 @@ use crate::source::{LedgerSource, ReadFailure};
 
 /// Largest number of processes that are down, and of ends that no daemon observed, whose details are read.
 pub(crate) const NAMED_MAX: usize = 6;
+
+/// Events of a process before an end, and from it on, among which are the request of the stop and the last lines.
+const NEAR_MAX: u64 = 16;
 
 /// What is recorded of the end of a run.
 #[derive(Debug, Clone, Default)]
@@ -67,34 +66,27 @@ fn named(lanes: &Lanes) -> Vec<(StreamId, Mark)> {
 
 impl EndDetail {
     fn read(source: &LedgerSource, id: StreamId, mark: Mark, upto: u64) -> Result<Self, ReadFailure> {
-        let query = |kind| EventQuery { kinds: Some(KindSet::named([kind])), ..EventQuery::stream(id) };
-        let of_run = |event: Option<Event>| event.filter(|event| event.run == mark.run);
+        let query = || EventQuery::stream(id);
+        let mut events = Vec::new();
+        if mark.kind.stopped_by().is_some() {
+            events = source.events_in_order(&EventsQuestion::last(query(), (1, mark.seq), NEAR_MAX))?;
+        }
+        let after = EventsQuestion { max: NEAR_MAX, ..EventsQuestion::all(query(), (mark.seq, upto)) };
+        events.extend(source.events_in_order(&after)?);
         let mut detail = Self::default();
-        match mark.kind {
-            MarkKind::FailedStart(_) => {
-                let question = EventsQuestion::all(query("crashed"), (mark.seq, mark.seq));
-                if let Some(Event { kind: EventKind::Crashed { cause: RunEnd::SpawnFailed(failure) }, .. }) =
-                    source.events_in_order(&question)?.pop()
-                {
-                    detail.failure = Some(failure);
-                }
-                return Ok(detail);
-            }
-            MarkKind::Stop(..) | MarkKind::Kill(..) => {
-                let question = EventsQuestion::last(query("stopping"), (1, mark.seq), 1);
-                let request = of_run(source.events_in_order(&question)?.pop());
-                detail.stop = request.map(|event| (event.actor, event.reason));
+        events.into_iter().filter(|event| event.run == mark.run).for_each(|event| detail.note(event));
+        Ok(detail)
+    }
+
+    fn note(&mut self, event: Event) {
+        match event.kind {
+            EventKind::Crashed { cause: RunEnd::SpawnFailed(failure) } => self.failure = Some(failure),
+            EventKind::Stopping { .. } => self.stop = Some((event.actor, event.reason)),
+            EventKind::OutputTail { stdout, stderr } => {
+                let last = |lines: Vec<String>| lines.into_iter().rfind(|line| !line.trim().is_empty());
+                self.last_line = last(stderr).or_else(|| last(stdout));
             }
             _ => {}
         }
-        let question = EventsQuestion { max: 1, ..EventsQuestion::all(query("output_tail"), (mark.seq, upto)) };
-        if let Some(Event { kind: EventKind::OutputTail { stdout, stderr }, .. }) =
-            of_run(source.events_in_order(&question)?.pop())
-        {
-            let is_text = |line: &String| !line.trim().is_empty();
-            let last = |lines: Vec<String>| lines.into_iter().rfind(is_text);
-            detail.last_line = last(stderr).or_else(|| last(stdout));
-        }
-        Ok(detail)
     }
 }
