@@ -1,6 +1,7 @@
 //! The command `web`, attacked over raw connections: by other names, other pages, without the cookie, slowly and with too much.
 
 use std::{
+    cell::RefCell,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpStream},
     process::{Child, Stdio},
@@ -18,6 +19,8 @@ struct Server {
     child: Child,
     address: SocketAddr,
     token: String,
+    /// The path of the page, once the token is redeemed.
+    path: RefCell<String>,
 }
 
 /// The status of an answer, and its text with the head.
@@ -30,7 +33,7 @@ impl Server {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let (address, token) = line.trim().strip_prefix("http://").unwrap().split_once("/?token=").unwrap();
-        Self { child, address: address.parse().unwrap(), token: token.to_owned() }
+        Self { child, address: address.parse().unwrap(), token: token.to_owned(), path: "/".to_owned().into() }
     }
 
     fn connect(&self) -> TcpStream {
@@ -51,8 +54,9 @@ impl Server {
         (status, text)
     }
 
+    /// Sends a request; `~` in its first line is the path of the page.
     fn ask(&self, request_line: &str, headers: &[&str], body: &str) -> Answer {
-        let mut request = format!("{request_line} HTTP/1.1\r\n");
+        let mut request = format!("{} HTTP/1.1\r\n", request_line.replace('~', &self.path.borrow()));
         headers.iter().for_each(|header| request += &format!("{header}\r\n"));
         if !body.is_empty() {
             request += &format!("Content-Length: {}\r\n", body.len());
@@ -72,10 +76,25 @@ impl Server {
     fn cookie(&self) -> String {
         let (status, text) = self.ask(&format!("GET /?token={}", self.token), &[&self.host()], "");
         assert_eq!(status, 303, "{text}");
-        let (_, cookie) = text.split_once("set-cookie: ").unwrap();
-        let (cookie, attributes) = cookie.split_once("; ").unwrap();
-        assert!(attributes.starts_with("HttpOnly; SameSite=Strict; Path=/\r\n"), "{text}");
+        let value = |name: &str| text.split_once(name).unwrap().1.split_once("\r\n").unwrap().0;
+        let path = value("location: ");
+        assert!(path.len() == 66 && path.starts_with('/') && path.ends_with('/'), "256 bits: {path}");
+        let (cookie, attributes) = value("set-cookie: ").split_once("; ").unwrap();
+        // A browser sends cookies to all ports of a host, but only below their path.
+        assert_eq!(attributes, format!("HttpOnly; SameSite=Strict; Path={path}"));
+        path.clone_into(&mut self.path.borrow_mut());
         format!("Cookie: {cookie}")
+    }
+
+    /// Opens the stream of events, and reads the first bytes of the answer.
+    fn open_events(&self, cookie: &str) -> (TcpStream, [u8; 12]) {
+        let mut page = self.connect();
+        let (path, host) = (self.path.borrow(), self.host());
+        page.write_all(format!("GET {path}events HTTP/1.1\r\n{host}\r\n{cookie}\r\n\r\n").as_bytes()).unwrap();
+        let mut first = [0; 12];
+        // A connection over the limit is closed.
+        let _ = page.read_exact(&mut first);
+        (page, first)
     }
 }
 
@@ -110,13 +129,17 @@ fn a_token_works_once_and_then_only_the_cookie() {
     let server = Server::start(&place, &[]);
     let host = server.host();
     assert_eq!(server.token.len(), 64, "256 bits");
-    for line in ["GET /", "GET /?token=", "GET /?token=0000", "GET /document.json", "GET /events", "GET /nothing"] {
-        assert_eq!(server.ask(line, &[&host], "").0, 401, "{line}");
-    }
+    let refused = || {
+        for line in ["GET /", "GET /?token=", "GET /?token=0000", "GET ~document.json", "GET ~events", "GET ~nothing"] {
+            assert_eq!(server.ask(line, &[&host], "").0, 401, "{line}");
+        }
+    };
+    refused();
     let cookie = server.cookie();
+    refused();
     let again = server.ask(&format!("GET /?token={}", server.token), &[&host], "");
     assert!(again.0 == 401 && !again.1.contains("set-cookie"), "{}", again.1);
-    let (status, page) = server.ask("GET /", &[&host, &cookie], "");
+    let (status, page) = server.ask("GET ~", &[&host, &cookie], "");
     assert!(status == 200 && page.contains("<!DOCTYPE html>"));
     for header in [
         "content-security-policy: default-src 'none'",
@@ -128,12 +151,12 @@ fn a_token_works_once_and_then_only_the_cookie() {
         assert!(page.contains(header), "{header}");
     }
     assert!(!page.to_lowercase().contains("access-control-"), "no other origin may read it");
-    let (status, document) = server.ask("GET /document.json", &[&host, &cookie, "Sec-Fetch-Site: same-origin"], "");
+    let (status, document) = server.ask("GET ~document.json", &[&host, &cookie, "Sec-Fetch-Site: same-origin"], "");
     assert!(status == 200 && document.contains("\"name\":\"it\""), "{document}");
-    assert_eq!(server.ask("GET /nothing", &[&host, &cookie], "").0, 404);
+    assert_eq!(server.ask("GET ~nothing", &[&host, &cookie], "").0, 404);
     let wrong = format!("{}0", &cookie[..cookie.len() - 1]);
     let wrong = if wrong == cookie { format!("{}1", &cookie[..cookie.len() - 1]) } else { wrong };
-    assert_eq!(server.ask("GET /", &[&host, &wrong], "").0, 401);
+    assert_eq!(server.ask("GET ~", &[&host, &wrong], "").0, 401);
 }
 
 #[test]
@@ -141,7 +164,7 @@ fn other_names_and_other_pages_are_refused() {
     let place = place();
     let server = Server::start(&place, &[]);
     let (cookie, port) = (server.cookie(), server.address.port());
-    let data = |headers: &[&str]| server.ask("GET /document.json", &[&[cookie.as_str()], headers].concat(), "").0;
+    let data = |headers: &[&str]| server.ask("GET ~document.json", &[&[cookie.as_str()], headers].concat(), "").0;
     assert_eq!(data(&[&server.host()]), 200);
     assert_eq!(data(&[&format!("Host: localhost:{port}")]), 200);
     // A name that an attacker lets point to this machine.
@@ -156,13 +179,14 @@ fn other_names_and_other_pages_are_refused() {
     for site in ["cross-site", "same-site", "none"] {
         assert_eq!(data(&[&host, &format!("Sec-Fetch-Site: {site}")]), 403, "{site}");
     }
-    assert_eq!(server.ask("GET /", &[&host, &cookie, "Sec-Fetch-Dest: iframe"], "").0, 403);
+    assert_eq!(server.ask("GET ~", &[&host, &cookie, "Sec-Fetch-Dest: iframe"], "").0, 403);
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "HEAD", "TRACE", "CONNECT"] {
-        let status = server.ask(&format!("{method} /document.json"), &[&host, &cookie, &server.origin()], "").0;
+        let status = server.ask(&format!("{method} ~document.json"), &[&host, &cookie, &server.origin()], "").0;
         assert!(status == 405 || status == 400, "{method}: {status}");
     }
-    let absolute = server.ask("GET http://evil.example/document.json", &[&host, &cookie], "");
-    assert!(!absolute.1.contains("evil.example"), "{}", absolute.1);
+    for address in ["http://evil.example".to_owned(), format!("http://{}", server.address)] {
+        assert_eq!(server.ask(&format!("GET {address}~document.json"), &[&host, &cookie], "").0, 400, "no proxy");
+    }
 }
 
 #[test]
@@ -172,7 +196,7 @@ fn nothing_can_be_changed_without_the_permission() {
     let (host, origin, cookie) = (server.host(), server.origin(), server.cookie());
     let headers = [host.as_str(), &origin, &cookie, "Content-Type: application/json"];
     let before = place.json(&["verify"])["size"].clone();
-    let answer = server.ask("POST /control", &headers, r#"{"action":"start","process":"it"}"#);
+    let answer = server.ask("POST ~control", &headers, r#"{"action":"start","process":"it"}"#);
     assert_eq!((answer.0, answer.1.contains("--allow-control")), (403, true));
     assert_eq!(place.json(&["verify"])["size"], before);
 }
@@ -180,11 +204,13 @@ fn nothing_can_be_changed_without_the_permission() {
 #[test]
 fn a_change_is_recorded_as_requested_by_this_user() {
     let place = Place::supervising_script("while :; do sleep 0.1; done", "");
-    let name = place.json(&["list"])[0]["name"].as_str().unwrap().to_owned();
+    let listed = place.json(&["list"])[0].clone();
+    let name = listed["name"].as_str().unwrap();
+    let key = format!("{}/0", listed["id"].as_str().unwrap());
     let server = Server::start(&place, &["--allow-control"]);
     let (host, origin, cookie) = (server.host(), server.origin(), server.cookie());
     let json = "Content-Type: application/json";
-    let body = format!(r#"{{"action":"stop","process":"{name}","reason":"<b>disk</b>"}}"#);
+    let body = format!(r#"{{"action":"stop","process":"{key}","reason":"<b>disk</b>"}}"#);
     for (headers, status) in [
         (&[host.as_str(), &origin, json][..], 401),
         (&[&host, &cookie, json], 403),
@@ -192,19 +218,25 @@ fn a_change_is_recorded_as_requested_by_this_user() {
         (&[&host, &origin, &cookie, "Content-Type: text/plain"], 415),
         (&[&host, &origin, &cookie, json, "Sec-Fetch-Site: cross-site"], 403),
     ] {
-        assert_eq!(server.ask("POST /control", headers, &body).0, status, "{headers:?}");
+        assert_eq!(server.ask("POST ~control", headers, &body).0, status, "{headers:?}");
     }
     let good = [host.as_str(), &origin, &cookie, json];
-    let huge = format!(r#"{{"action":"stop","process":"{name}","reason":"{}"}}"#, "x".repeat(1 << 20));
-    assert_eq!(server.ask("POST /control", &good, &huge).0, 413);
-    for body in ["{}", "x", r#"{"action":"stop","process":"all"}"#, r#"{"action":"stop","process":"no-such"}"#] {
-        let status = server.ask("POST /control", &good, body).0;
+    let huge = format!(r#"{{"action":"stop","process":"{key}","reason":"{}"}}"#, "x".repeat(1 << 20));
+    assert_eq!(server.ask("POST ~control", &good, &huge).0, 413);
+    let other = format!("{}/0", key.replace(|digit: char| digit.is_ascii_hexdigit(), "a").split_once('/').unwrap().0);
+    for process in ["all", "no-such", name, &format!("{key}0"), &other, key.split_once('/').unwrap().0] {
+        let body = format!(r#"{{"action":"stop","process":"{process}"}}"#);
+        assert_eq!(server.ask("POST ~control", &good, &body).0, 409, "{body}");
+    }
+    let long = format!(r#"{{"action":"stop","process":"{key}","reason":"{}"}}"#, "x".repeat(501));
+    for body in ["{}", "x", &long] {
+        let status = server.ask("POST ~control", &good, body).0;
         assert!(status == 400 || status == 409, "{body}: {status}");
     }
     assert_eq!(place.json(&["list"])[0]["state"], "running");
-    let answer = server.ask("POST /control", &good, &body);
+    let answer = server.ask("POST ~control", &good, &body);
     assert_eq!(answer.0, 200, "{}", answer.1);
-    let stopping = place.events(&name).into_iter().find(|event| event["type"] == "stopping").unwrap();
+    let stopping = place.events(name).into_iter().find(|event| event["type"] == "stopping").unwrap();
     assert_eq!(
         (&stopping["reason"], &stopping["actor"]["kind"]),
         (&"web page: <b>disk</b>".into(), &"operator".into())
@@ -224,43 +256,81 @@ fn slow_and_many_clients_are_limited() {
     let large = server.send(large.as_bytes()).0;
     assert!(matches!(large, 0 | 431), "{large}");
     // Pages that do not read.
-    let request = format!("GET /events HTTP/1.1\r\n{host}\r\n{cookie}\r\n\r\n");
     let pages: Vec<TcpStream> = (0..16)
         .map(|_| {
-            let mut page = server.connect();
-            page.write_all(request.as_bytes()).unwrap();
-            let mut first = [0; 12];
-            page.read_exact(&mut first).unwrap();
+            let (page, first) = server.open_events(&cookie);
             assert_eq!(&first, b"HTTP/1.1 200");
             page
         })
         .collect();
-    assert_eq!(server.send(request.as_bytes()).0, 503, "one more");
+    assert_eq!(&server.open_events(&cookie).1, b"HTTP/1.1 503", "one more");
     for _ in 0..3 {
         place.run(&["run", "--name", "it", "--", "true"]).succeeded();
     }
-    assert_eq!(server.ask("GET /document.json", &[&host, &cookie], "").0, 200);
+    assert_eq!(server.ask("GET ~document.json", &[&host, &cookie], "").0, 200);
     // Connections that say nothing.
     let idle: Vec<TcpStream> = (0..100).map(|_| server.connect()).collect();
-    assert!(is_so_in_time(|| server.ask("GET /", &[&host, &cookie], "").0 == 200), "idle connections are closed");
+    assert!(is_so_in_time(|| server.ask("GET ~", &[&host, &cookie], "").0 == 200), "idle connections are closed");
     drop(idle);
     pages.iter().for_each(|page| page.shutdown(Shutdown::Both).unwrap());
-    assert!(is_so_in_time(|| {
-        let mut page = server.connect();
-        page.write_all(request.as_bytes()).unwrap();
-        let mut first = [0; 12];
-        page.read_exact(&mut first).is_ok() && &first == b"HTTP/1.1 200"
-    }));
+    assert!(is_so_in_time(|| &server.open_events(&cookie).1 == b"HTTP/1.1 200"));
+}
+
+/// Processes that SIGTERM does not end, and that are waited for longer than a page is.
+const STUBBORN: &str = r#"
+[[process]]
+name = "stubborn"
+command = "sh"
+args = ["-c", "trap '' TERM; while :; do sleep 0.1; done"]
+instances = 8
+[process.shutdown]
+timeout = "60s"
+"#;
+
+#[test]
+fn stops_that_take_long_delay_neither_the_data_nor_the_end() {
+    let place = Place::supervising(STUBBORN);
+    let mut server = Server::start(&place, &["--allow-control"]);
+    let (host, origin, cookie) = (server.host(), server.origin(), server.cookie());
+    let id = place.json(&["list"])[0]["id"].as_str().unwrap().to_owned();
+    let json = "Content-Type: application/json";
+    let asked: Vec<TcpStream> = (0..8)
+        .map(|instance| {
+            let mut stream = server.connect();
+            let (path, body) = (server.path.borrow(), format!(r#"{{"action":"stop","process":"{id}/{instance}"}}"#));
+            let head = format!("POST {path}control HTTP/1.1\r\n{host}\r\n{origin}\r\n{cookie}\r\n{json}\r\n");
+            write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+            stream
+        })
+        .collect();
+    wait_until("all are stopping", || {
+        let listed = place.json(&["list"]);
+        let stopping = listed.as_array().unwrap().iter().filter(|one| one["state"] == "stopping").count();
+        (stopping == 8).then_some(())
+    });
+    let body = format!(r#"{{"action":"stop","process":"{id}/0"}}"#);
+    assert_eq!(server.ask("POST ~control", &[&host, &origin, &cookie, json], &body).0, 503, "one more");
+    for data in ["GET ~document.json", "GET ~evidence.json"] {
+        assert_eq!(server.ask(data, &[&host, &cookie], "").0, 200, "{data}");
+    }
+    let (page, first) = server.open_events(&cookie);
+    assert_eq!(&first, b"HTTP/1.1 200");
+    let began = Instant::now();
+    send(server.child.id(), Signal::SIGTERM);
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+    assert!(began.elapsed() < ANSWER_MAX, "it does not wait for the stops");
+    drop((asked, page));
+    let listed = place.json(&["list"]);
+    let pids = listed.as_array().unwrap().iter().filter_map(|one| one["pid"].as_u64());
+    pids.for_each(|pid| send(u32::try_from(pid).unwrap(), Signal::SIGKILL));
 }
 
 #[test]
 fn events_are_sent_as_they_are_recorded() {
     let place = place();
     let server = Server::start(&place, &[]);
-    let (host, cookie) = (server.host(), server.cookie());
-    let mut page = server.connect();
-    page.write_all(format!("GET /events HTTP/1.1\r\n{host}\r\n{cookie}\r\n\r\n").as_bytes()).unwrap();
-    let mut lines = BufReader::new(page);
+    let cookie = server.cookie();
+    let mut lines = BufReader::new(server.open_events(&cookie).0);
     let mut line = String::new();
     wait_until("the stream is open", || {
         line.clear();

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
 
@@ -169,6 +170,25 @@ test("the live page shows a restart as it happens, and asks for a stop", async (
   await page.locator("#ask-yes").click();
   await page.locator("#events-body", { hasText: "web page: <b>maintenance</b>" }).first().waitFor();
   await page.waitForFunction(() => [...document.querySelectorAll("#processes-table tr")].some((one) => one.cells[0].textContent === "flaky" && one.cells[1].textContent.includes("stopped")));
+  await page.locator("#asked", { hasText: "flaky: stop" }).waitFor();
+  await page.locator("#evidence", { hasText: "Not verified by this page" }).waitFor();
+  await page.locator("#verify").click();
+  await page.locator("#evidence", { hasText: "The ledger is sound" }).waitFor();
   assert.deepEqual(await violations(page), []);
+  await otherServers(page);
   await close(page);
 });
+
+// Another server of this machine, which the same browser opens, gets no cookie.
+async function otherServers(own) {
+  const asked = [];
+  const other = createServer((request, response) => { asked.push(request.headers); response.end("<!DOCTYPE html><title>other</title>"); });
+  await new Promise((listening) => other.listen(0, "127.0.0.1", listening));
+  const page = await browser.newPage();
+  await page.goto(`http://127.0.0.1:${other.address().port}/`);
+  const status = await page.evaluate((address) => fetch(address, { mode: "no-cors", credentials: "include" }).then(() => "read", () => "refused"), `${own.url()}document.json`);
+  assert.equal(status, "refused");
+  await page.close();
+  other.close();
+  assert.ok(asked.length > 0 && asked.every((headers) => headers.cookie === undefined), JSON.stringify(asked));
+}

@@ -43,8 +43,13 @@ const svg = (name, attributes, ...children) => fill(document.createElementNS(SVG
 
 const byId = (id) => document.getElementById(id);
 
+// Replaces the content. What was scrolled in it stays where it was.
 function put(id, ...children) {
-  byId(id).replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  const box = byId(id);
+  const places = [...box.querySelectorAll(".scroll, pre")].map((one) => [one.scrollTop, one.scrollLeft]);
+  box.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  if (!places.flat().some(Boolean)) return;
+  box.querySelectorAll(".scroll, pre").forEach((one, place) => { if (places[place]) [one.scrollTop, one.scrollLeft] = places[place]; });
 }
 
 const reveal = (id, isShown) => { byId(id).hidden = !isShown; };

@@ -32,10 +32,23 @@ function take(doc) {
   app.document = doc;
   app.canControl = Boolean(doc.can_control);
   if (wasWhole) { timeline.from = doc.period.from_ms; timeline.to = doc.period.to_ms; }
+  redraw();
+}
+
+// Draws, and gives the focus to the element that has the place of the one that had it.
+function redraw() {
+  const focused = document.activeElement;
+  const section = focused && focused.closest("main section");
+  const alike = (one) => [...one.querySelectorAll(focused.tagName)].filter((other) => other.textContent === focused.textContent && other.ariaLabel === focused.ariaLabel);
+  const place = section ? alike(section).indexOf(focused) : -1;
   draw();
+  if (place < 0 || focused.isConnected) return;
+  const found = alike(section)[place];
+  if (found) found.focus({ preventScroll: true });
 }
 
 function select(key) {
+  if (key !== app.selected) put("process-body");
   app.selected = key;
   drawTimeline(app.document);
   drawProcesses(app.document);
@@ -83,7 +96,7 @@ function begin() {
   });
   const data = byId("data").textContent;
   app.isLive = data.trim() === "";
-  if (app.isLive) { liveState("Connecting", true); follow(); } else take(JSON.parse(data));
+  if (app.isLive) { byId("live").textContent = "Connecting"; reveal("live", true); follow(); } else take(JSON.parse(data));
 }
 
 begin();

@@ -192,12 +192,14 @@ function drawWatch(doc) {
     ], doc.requests, doc.requests_count));
 }
 
+function evidenceParts(evidence) {
+  return [el("p", {}, el("span", { class: `mark ${evidence.tone}`, "aria-hidden": "true" }, MARKS[evidence.tone]), evidence.verdict), pairs(evidence.facts.map((fact) => [fact.name, fact.value])),
+    evidence.findings.length > 0 ? table("Findings", [{ name: "Events", cell: (one) => one.events }, { name: "Kind", cell: (one) => one.kind }, { name: "Finding", kind: "text", cell: (one) => one.message }], evidence.findings) : null];
+}
+
 function drawEvidence(doc) {
-  const evidence = doc.evidence;
-  reveal("evidence", evidence !== null);
-  if (!evidence) return;
-  put("evidence-body", el("p", {}, el("span", { class: `mark ${evidence.tone}`, "aria-hidden": "true" }, MARKS[evidence.tone]), evidence.verdict), pairs(evidence.facts.map((fact) => [fact.name, fact.value])),
-    evidence.findings.length > 0 ? table("Findings", [{ name: "Events", cell: (one) => one.events }, { name: "Kind", cell: (one) => one.kind }, { name: "Finding", kind: "text", cell: (one) => one.message }], evidence.findings) : null);
+  reveal("evidence", app.isLive || doc.evidence !== null);
+  put("evidence-body", app.isLive ? verification() : doc.evidence && evidenceParts(doc.evidence));
 }
 
 // All stories are in the print, where nothing can be selected.

@@ -50,11 +50,16 @@ pub(crate) struct ReportArgs {
 
 pub(crate) fn run(args: &ReportArgs, context: &Context) -> Result<i32, CliError> {
     let range = Range { since: args.since, until: args.until };
-    let partial = args.output.as_deref().map(PartialFile::create).transpose()?;
+    // Whether the file can be created is known before the ledger is read; the file itself is made of a whole page, so that one that
+    // is interrupted leaves none.
+    if let Some(path) = &args.output {
+        drop(PartialFile::create(path)?);
+    }
     let document = verified_document(range, context)?;
     let page = html::file(&document).map_err(|error| CliError::failed(format!("cannot write the page: {error}")))?;
-    match (&args.output, partial) {
-        (Some(path), Some(partial)) => {
+    match &args.output {
+        Some(path) => {
+            let partial = PartialFile::create(path)?;
             let mut file = partial.file();
             file.write_all(page.as_bytes())
                 .map_err(|error| CliError::failed(format!("{}: {error}", path.display())))?;
@@ -62,7 +67,7 @@ pub(crate) fn run(args: &ReportArgs, context: &Context) -> Result<i32, CliError>
             let (size, processes) = (bytes(page.len() as u64), document.processes.len() as u64);
             say(&format!("{} about {} written to {}", size, counted(processes, "instance"), path.display()));
         }
-        _ => context.print(|out| out.write_all(page.as_bytes()))?,
+        None => context.print(|out| out.write_all(page.as_bytes()))?,
     }
     Ok(0)
 }

@@ -45,6 +45,13 @@ pub(crate) fn process_name(lanes: &Lanes, id: StreamId) -> ProcessName {
     ProcessName { key: key(id), name: name.unwrap_or_default() }
 }
 
+/// The instance that [`key`] identifies in this way; `None` for any other text.
+pub(crate) fn stream_of_key(text: &str) -> Option<StreamId> {
+    let (process_id, instance) = text.split_once('/')?;
+    let id = StreamId { process_id: process_id.parse().ok()?, instance: instance.parse().ok()? };
+    (key(id) == text).then_some(id)
+}
+
 /// Reads the range and makes its document, without evidence.
 ///
 /// # Errors
@@ -113,5 +120,20 @@ fn converted(
         refusals: lists::refusals(lanes),
         spending: spending::converted(&spending_by_model, &spending_by_day),
         ..Document::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_back_and_nothing_else_is_one() {
+        let id = StreamId { process_id: apm2_model::spec::id::ProcessId::new(), instance: 3 };
+        let own = key(id);
+        assert_eq!(stream_of_key(&own), Some(id));
+        for text in ["", "all", "/", "web/0", &own.to_uppercase(), &format!("{own} "), &own.replace("/3", "/03")] {
+            assert_eq!(stream_of_key(text), None, "{text:?}");
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! What the server answers.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use apm2_page::{csp, html};
+use apm2_page::{document::Document, html};
 use axum::{
     Router,
     body::{Body, Bytes, to_bytes},
@@ -19,8 +19,16 @@ use tokio::{
 };
 
 use crate::{
+    context::Context,
+    error::CliError,
     render::escape::escape,
-    web::{control::Order, document_cache::DocumentCache, guard::Guard, secret::Token},
+    report::{self, gathered::Range},
+    web::{
+        control::Order,
+        guard::{CONTROL, DOOR, Guard},
+        kept_json::KeptJson,
+        secret::Token,
+    },
 };
 
 /// Largest number of bytes of a body.
@@ -31,6 +39,9 @@ const BODY_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Largest number of pages that get events at the same time.
 const EVENT_CLIENTS_MAX: usize = 16;
+
+/// Largest number of starts, stops and restarts that are carried out at the same time. Each has a thread until it is done.
+pub(crate) const ORDERS_MAX: usize = 8;
 
 /// A page gets at least one line in this time, so that a lost connection is noticed.
 const ALIVE_INTERVAL: Duration = Duration::from_secs(15);
@@ -49,35 +60,49 @@ const SECURITY_HEADERS: [(HeaderName, &str); 6] = [
 pub(crate) struct Site {
     pub(crate) guard: Guard,
     pub(crate) token: Token,
-    pub(crate) documents: DocumentCache,
+    pub(crate) range: Range,
+    pub(crate) documents: KeptJson,
+    pub(crate) verifications: KeptJson,
     pub(crate) changes: broadcast::Sender<Arc<str>>,
-    pub(crate) event_clients: Arc<Semaphore>,
-    pub(crate) dir: PathBuf,
+    pub(crate) limits: Limits,
+    pub(crate) context: Context,
+    /// The Content-Security-Policy.
+    pub(crate) policy: HeaderValue,
 }
 
-/// The limit of clients that get events.
-pub(crate) fn event_clients() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(EVENT_CLIENTS_MAX))
+/// What may go on at the same time.
+pub(crate) struct Limits {
+    event_clients: Arc<Semaphore>,
+    orders: Arc<Semaphore>,
+}
+
+impl Limits {
+    pub(crate) fn new() -> Self {
+        let of = |count| Arc::new(Semaphore::new(count));
+        Self { event_clients: of(EVENT_CLIENTS_MAX), orders: of(ORDERS_MAX) }
+    }
 }
 
 /// All answers, each behind the guard.
 pub(crate) fn routes(site: Arc<Site>) -> Router {
+    let below = |name: &str| format!("{}{name}", site.guard.path);
     Router::new()
-        .route("/", get(page))
-        .route("/document.json", get(document))
-        .route("/events", get(events))
-        .route("/control", post(control))
+        .route(&below(""), get(page))
+        .route(&below("document.json"), get(document))
+        .route(&below("evidence.json"), get(evidence))
+        .route(&below("events"), get(events))
+        .route(&below(CONTROL), post(control))
         .layer(from_fn_with_state(Arc::clone(&site), guarded))
         .with_state(site)
 }
 
 /// Answers what passes the guard, and adds the security headers to each answer.
 async fn guarded(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
-    let checked = site.guard.check(request.method(), request.uri().path(), request.headers());
+    let checked = site.guard.check(request.method(), request.uri(), request.headers());
     let mut response = match checked {
         Err((status, why)) => text(status, why),
         Ok(()) => match token(request.uri()) {
-            Some(token) if request.uri().path() == "/" => redeem(&site, token),
+            Some(token) if request.uri().path() == DOOR => redeem(&site, token),
             _ if !site.guard.is_admitted(request.headers()) => {
                 text(StatusCode::UNAUTHORIZED, "open the address that `apm2-ledger web` printed; it works once")
             }
@@ -88,9 +113,7 @@ async fn guarded(State(site): State<Arc<Site>>, request: Request, next: Next) ->
     for (name, value) in SECURITY_HEADERS {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    if let Ok(policy) = HeaderValue::from_str(&csp::header()) {
-        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-    }
+    headers.insert(header::CONTENT_SECURITY_POLICY, site.policy.clone());
     response
 }
 
@@ -104,7 +127,7 @@ fn redeem(site: &Site, token: &str) -> Response {
     if !site.token.redeem(token) {
         return text(StatusCode::UNAUTHORIZED, "the token is wrong or was used; start `apm2-ledger web` again");
     }
-    let headers = [(header::LOCATION, "/".to_owned()), (header::SET_COOKIE, site.guard.set_cookie())];
+    let headers = [(header::LOCATION, site.guard.path.clone()), (header::SET_COOKIE, site.guard.set_cookie())];
     (StatusCode::SEE_OTHER, headers).into_response()
 }
 
@@ -117,9 +140,22 @@ async fn page() -> Response {
 }
 
 async fn document(State(site): State<Arc<Site>>) -> Response {
-    match site.documents.json().await {
-        Ok(json) => ([(header::CONTENT_TYPE, "application/json")], Body::from(Bytes::copy_from_slice(json.as_bytes())))
-            .into_response(),
+    let (context, range, can_control) = (site.context.clone(), site.range, site.guard.can_control);
+    let make = move || Ok(Document { can_control, ..report::document(range, &context)? });
+    json(site.documents.get(make).await)
+}
+
+/// Verifies the ledger, which reads all of it. The page asks for it when a person does.
+async fn evidence(State(site): State<Arc<Site>>) -> Response {
+    let context = site.context.clone();
+    let make =
+        move || Ok(report::evidence::converted(&apm2_ledger::verify(&context.existing_ledger_dir()?, &mut |_| ())?));
+    json(site.verifications.get(make).await)
+}
+
+fn json(made: Result<Bytes, CliError>) -> Response {
+    match made {
+        Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
         Err(error) => text(StatusCode::SERVICE_UNAVAILABLE, &escape(error.message())),
     }
 }
@@ -134,7 +170,15 @@ async fn control(State(site): State<Arc<Site>>, request: Request) -> Response {
         Ok(order) => order,
         Err(error) => return text(StatusCode::BAD_REQUEST, &escape(&error.to_string())),
     };
-    let carried_out = tokio::task::spawn_blocking(move || order.carry_out(&site.dir)).await;
+    let Ok(permit) = Arc::clone(&site.limits.orders).try_acquire_owned() else {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "too many requests are being carried out");
+    };
+    let carry_out = move || {
+        // A client that leaves does not end what it asked for.
+        let _permit = permit;
+        order.carry_out(&site.context)
+    };
+    let carried_out = tokio::task::spawn_blocking(carry_out).await;
     match carried_out {
         Ok(Ok(result)) => text(StatusCode::OK, &escape(&result)),
         Ok(Err(error)) => text(StatusCode::CONFLICT, &escape(error.message())),
@@ -144,7 +188,7 @@ async fn control(State(site): State<Arc<Site>>, request: Request) -> Response {
 
 /// Sends the changes as server-sent events. A client that has missed some is told to fetch the document.
 async fn events(State(site): State<Arc<Site>>) -> Response {
-    let Ok(permit) = Arc::clone(&site.event_clients).try_acquire_owned() else {
+    let Ok(permit) = Arc::clone(&site.limits.event_clients).try_acquire_owned() else {
         return text(StatusCode::SERVICE_UNAVAILABLE, "too many pages are open");
     };
     let changes = (site.changes.subscribe(), permit);
@@ -168,4 +212,26 @@ async fn next(changes: &mut broadcast::Receiver<Arc<str>>) -> Option<Bytes> {
         // JSON has no line breaks.
         Ok(Ok(json)) => Bytes::from(format!("event: change\ndata: {json}\n\n")),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_fell_behind_fetches_the_document_and_goes_on() {
+        let (sender, mut changes) = broadcast::channel::<Arc<str>>(4);
+        let send = |numbers: std::ops::Range<u32>| {
+            numbers.for_each(|number| assert_eq!(sender.send(number.to_string().into()).unwrap(), 1));
+        };
+        send(0..2);
+        assert_eq!(next(&mut changes).await.unwrap(), "event: change\ndata: 0\n\n");
+        send(2..100);
+        assert_eq!(next(&mut changes).await.unwrap(), "event: resync\ndata: {}\n\n");
+        for kept in 96..100 {
+            assert_eq!(next(&mut changes).await.unwrap(), format!("event: change\ndata: {kept}\n\n"));
+        }
+        drop(sender);
+        assert!(next(&mut changes).await.is_none());
+    }
 }

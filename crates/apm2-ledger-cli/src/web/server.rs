@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use apm2_page::csp;
+use axum::http::HeaderValue;
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -19,10 +21,10 @@ use crate::{
     error::CliError,
     report::gathered::Range,
     web::{
-        document_cache::DocumentCache,
         feed::{Feed, QUEUE_MAX},
-        guard::Guard,
-        routes::{Site, event_clients, routes},
+        guard::{DOOR, Guard},
+        kept_json::KeptJson,
+        routes::{Limits, ORDERS_MAX, Site, routes},
         secret::{Secret, Token},
         timed_stream::TimedStream,
     },
@@ -34,6 +36,9 @@ const CONNECTIONS_MAX: usize = 64;
 /// Longest time in which the head of a request has to arrive.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// Longest time in which nothing of what is to be sent can be sent.
+const WRITE_STALL_MAX: Duration = Duration::from_secs(10);
+
 /// Largest number of bytes of the head of a request.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
@@ -43,8 +48,9 @@ const HEADERS_MAX: usize = 64;
 /// Pause after a connection could not be accepted, such as for a lack of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Largest number of threads that read the ledger or wait for the daemon.
-const BLOCKING_THREADS_MAX: usize = 4;
+/// Largest number of threads that read the ledger or wait for the daemon. What waits for the daemon leaves two: one for
+/// documents and one for verifications.
+const BLOCKING_THREADS_MAX: usize = ORDERS_MAX + 2;
 
 /// What is served.
 pub(crate) struct Settings {
@@ -61,31 +67,41 @@ pub(crate) fn serve(settings: Settings, context: &Context) -> Result<i32, CliErr
     let failed = |what: &'static str| move |error: std::io::Error| CliError::failed(format!("{what}: {error}"));
     let (changes, _) = broadcast::channel(QUEUE_MAX);
     Feed::new(context, changes.clone())?.start()?;
-    let (token, cookie) =
-        Secret::new().and_then(|token| Ok((token, Secret::new()?))).map_err(failed("no random numbers"))?;
+    let secret = || Secret::new().map_err(failed("no random numbers"));
+    let (token, path, cookie) = (secret()?, secret()?, secret()?);
+    let policy = HeaderValue::from_str(&csp::header()).map_err(|error| CliError::failed(error.to_string()))?;
     let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build();
-    runtime.map_err(failed("cannot start"))?.block_on(async {
-        let listener = TcpListener::bind(settings.listen).await.map_err(failed("cannot listen"))?;
-        let address = listener.local_addr().map_err(failed("cannot listen"))?;
+    let runtime = runtime.map_err(failed("cannot start"))?;
+    let served = runtime.block_on(async {
+        let cannot_listen = |error| CliError::failed(format!("cannot listen on {}: {error}", settings.listen));
+        let listener = TcpListener::bind(settings.listen).await.map_err(cannot_listen)?;
+        let address = listener.local_addr().map_err(cannot_listen)?;
         let site = Arc::new(Site {
-            guard: Guard::new(address, cookie, settings.can_control),
+            guard: Guard::new(address, &path, cookie, settings.can_control),
             token: Token::new(token.clone()),
-            documents: DocumentCache::new(context, settings.range, settings.can_control),
+            range: settings.range,
+            documents: KeptJson::default(),
+            verifications: KeptJson::default(),
             changes,
-            event_clients: event_clients(),
-            dir: context.existing_ledger_dir()?,
+            limits: Limits::new(),
+            context: context.clone(),
+            policy,
         });
+        // A signal can follow as soon as the address is printed.
+        let ended = ended().map_err(failed("cannot wait for signals"))?;
         context.print(|out| {
-            writeln!(out, "http://{address}/?token={}", token.as_str())?;
+            writeln!(out, "http://{address}{DOOR}?token={}", token.as_str())?;
             out.flush()
         })?;
-        let ended = ended().map_err(failed("cannot wait for signals"))?;
         tokio::select! {
             () = accept(&listener, &site) => {}
             () = ended => {}
         }
         Ok(0)
-    })
+    });
+    // The daemon goes on with what was asked of it; a document that is being made is for no one any more.
+    runtime.shutdown_background();
+    served
 }
 
 /// Waits for SIGINT or SIGTERM.
@@ -126,6 +142,6 @@ async fn answer(stream: TcpStream, site: Arc<Site>) {
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
         .keep_alive(false)
-        .serve_connection(TokioIo::new(TimedStream::new(stream)), service);
+        .serve_connection(TokioIo::new(TimedStream::new(stream, WRITE_STALL_MAX)), service);
     let _ = served.await;
 }

@@ -13,19 +13,18 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-/// Longest time in which nothing of what is to be sent can be sent.
-const WRITE_STALL_MAX: Duration = Duration::from_secs(10);
-
-/// A connection whose writes fail when they make no progress for [`WRITE_STALL_MAX`].
+/// A connection whose writes fail when they make no progress for a time.
 pub(crate) struct TimedStream {
     stream: TcpStream,
+    stall_max: Duration,
     deadline: Pin<Box<Sleep>>,
     is_stalled: bool,
 }
 
 impl TimedStream {
-    pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { stream, deadline: Box::pin(sleep(WRITE_STALL_MAX)), is_stalled: false }
+    /// A connection in which nothing of what is to be sent may fail to be sent for `stall_max`.
+    pub(crate) fn new(stream: TcpStream, stall_max: Duration) -> Self {
+        Self { stream, stall_max, deadline: Box::pin(sleep(stall_max)), is_stalled: false }
     }
 
     /// Takes note of the result of a write.
@@ -36,7 +35,7 @@ impl TimedStream {
         }
         if !self.is_stalled {
             self.is_stalled = true;
-            self.deadline.as_mut().reset(Instant::now() + WRITE_STALL_MAX);
+            self.deadline.as_mut().reset(Instant::now() + self.stall_max);
         }
         ready!(self.deadline.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
@@ -64,5 +63,48 @@ impl AsyncWrite for TimedStream {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+        time::timeout,
+    };
+
+    use super::*;
+
+    /// More than the kernel keeps of a connection.
+    const LARGE: usize = 64 << 20;
+
+    /// Longest duration of a test.
+    const TEST_MAX: Duration = Duration::from_secs(60);
+
+    async fn connected(stall_max: Duration) -> (TimedStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (TimedStream::new(listener.accept().await.unwrap().0, stall_max), client)
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_is_given_up() {
+        let (mut stream, client) = connected(Duration::from_millis(100)).await;
+        let written = timeout(TEST_MAX, stream.write_all(&vec![0; LARGE])).await.expect("it is given up");
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop(client);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_gets_everything() {
+        let (mut stream, mut client) = connected(TEST_MAX).await;
+        let write = async {
+            stream.write_all(&vec![0; LARGE]).await.unwrap();
+            stream.shutdown().await.unwrap();
+        };
+        let mut read = Vec::new();
+        let (_, count) = timeout(TEST_MAX, async { tokio::join!(write, client.read_to_end(&mut read)) }).await.unwrap();
+        assert_eq!(count.unwrap(), LARGE);
     }
 }
