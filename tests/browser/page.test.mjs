@@ -102,7 +102,9 @@ test("the timeline zooms by buttons, keys and a drag, and says what ran at a tim
   assert.ok((await view())[0] > zoomed[0]);
   await page.keyboard.press("0");
   assert.deepEqual(await view(), [from, to]);
-  const box = await page.locator("#lanes .lane[data-key] svg").first().boundingBox();
+  const lane = page.locator("#lanes .lane[data-key] svg").first();
+  await lane.scrollIntoViewIfNeeded();
+  const box = await lane.boundingBox();
   await page.mouse.move(box.x + box.width * 0.2, box.y + 10);
   await page.mouse.down();
   await page.mouse.move(box.x + box.width * 0.6, box.y + 10, { steps: 4 });
