@@ -40,7 +40,7 @@ impl PartialFile {
         let exists = |path: &Path| CliError::usage(format!("{} exists already", path.display()));
         for _ in 0..TRIES_MAX {
             if fs::symlink_metadata(path).is_ok() {
-                return Err(exists(path));
+                return Err(exists(path).with_hint("give another name, or remove it"));
             }
             let created = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&partial);
             let file = match created {
