@@ -50,7 +50,9 @@ class Codex:
         self.key_variable = "STUB_KEY"
 
     def environment(self, port, scenario):
-        return {}
+        # The home of the tests is in /tmp. Codex puts no helper program below the directory of temporary files, and where bwrap(1) is
+        # installed it cannot run a command without its helper.
+        return {"TMPDIR": "/var/tmp"}
 
     def configure(self, home, port):
         os.makedirs(f"{home}/.codex")
