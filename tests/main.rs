@@ -48,6 +48,7 @@ mod hidden_proc;
 mod hostile_text;
 mod idle;
 mod irregular_files;
+mod joined_requests;
 mod known_values;
 mod left_open;
 mod live_reader;

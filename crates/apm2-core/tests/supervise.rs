@@ -325,7 +325,10 @@ async fn a_stop_that_is_hurried_cuts_its_commands_short_and_still_asks_the_proce
     let _ = in_time(supervisor.stop(id_of(&spec), Some(Duration::ZERO), &operator())).await;
     let _ = in_time(first).await.unwrap();
     in_time(supervisor.wait(id_of(&spec))).await.unwrap();
-    assert_eq!(names_of_stop(&log), ["stopping", "pre_stop_ended", "pre_stop_ended", "signal_sent", "stopped"]);
+    assert_eq!(
+        names_of_stop(&log),
+        ["stopping", "observed", "pre_stop_ended", "pre_stop_ended", "signal_sent", "stopped"]
+    );
     assert_eq!(details(&log), ["cut short: no time was left", "not run: no time was left"]);
 }
 

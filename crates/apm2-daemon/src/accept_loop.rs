@@ -29,6 +29,9 @@ const IDLE_POLL: Duration = Duration::from_secs(1);
 /// Interval of the idle checks while a process runs. It is longer, because each check wakes two threads.
 const BUSY_POLL: Duration = Duration::from_secs(5);
 
+/// The recorded reason of a daemon that ends because nothing runs.
+const IDLE: &str = "nothing ran, and no client was connected";
+
 /// Serves clients until the daemon has to shut down. Returns the kind of the shutdown, and the sender of its result.
 pub(crate) async fn until_leaving(
     state: &Arc<DaemonState>,
@@ -46,7 +49,7 @@ pub(crate) async fn until_leaving(
             biased;
             Some(told) = left.recv() => return told,
             Some(place) = poisoned.recv() => match place {
-                Place::Moved => return (ShutdownMode::LeaveRunning, None),
+                Place::Moved => return (ShutdownMode::leave_because("the directory of the ledger was moved"), None),
                 Place::Same if !state.supervisor.launches().is_empty() => return (ShutdownMode::Reexec, None),
                 // A new daemon could not open the ledger directory, so this daemon continues.
                 Place::Same | Place::Removed | Place::Exchanged => {}
@@ -80,7 +83,7 @@ pub(crate) async fn until_leaving(
                 // process runs.
                 let limit = if state.ledger.poisoned().is_some() { Some(Duration::ZERO) } else { options.idle_timeout };
                 if limit.is_some_and(|limit| busy.elapsed() >= limit) && !has_clients && state.supervisor.is_idle() {
-                    return (ShutdownMode::LeaveRunning, None);
+                    return (ShutdownMode::leave_because(IDLE), None);
                 }
             }
         }

@@ -16,7 +16,11 @@ use apm2_core::{
     },
 };
 use apm2_ledger::Ledger;
-use apm2_model::{event::kind::EventKind, policy::boot::Boot, spec::launch::LaunchSpec};
+use apm2_model::{
+    event::{kind::EventKind, requester::Requester},
+    policy::boot::Boot,
+    spec::launch::LaunchSpec,
+};
 use nix::{
     sys::stat::{Mode, umask},
     unistd::{getpid, getsid, setsid},
@@ -64,7 +68,12 @@ const READS_MAX: usize = CLIENTS_MAX;
 #[derive(Debug)]
 enum ServeEnd {
     /// The process of the daemon must exit.
-    Finished,
+    Finished {
+        /// Who requested it, and why.
+        by: Requester,
+        /// The errors of stops.
+        problems: Vec<String>,
+    },
     /// The ledger is poisoned (a write failed) and processes are supervised. The text names the running processes.
     Poisoned(Vec<String>),
 }
@@ -127,12 +136,18 @@ pub fn serve(options: &DaemonOptions, log: &DaemonLog) -> Result<(), DaemonError
         };
         return Err(Poisoned::again(before, (&poison, ledger.known()), running, began.elapsed()).begin_again(&dir, log));
     }
-    let stopped = ledger.append_system(EventKind::SupervisorStopped).map(drop);
+    let by = match &served {
+        Ok(ServeEnd::Finished { by, .. }) => shutdown::recorded(by),
+        Ok(ServeEnd::Poisoned(_)) | Err(_) => Requester::default(),
+    };
+    let stopped = ledger.append_system_by(EventKind::SupervisorStopped, by).map(drop);
     let closed = stopped.and_then(|()| ledger.close());
     drop(logs);
     std::mem::forget(dir);
-    served?;
-    Ok(closed?)
+    match served? {
+        ServeEnd::Finished { problems, .. } if !problems.is_empty() => Err(DaemonError::Unstopped(problems)),
+        ServeEnd::Finished { .. } | ServeEnd::Poisoned(_) => Ok(closed?),
+    }
 }
 
 /// Whether the process executes a new daemon after its ledger was poisoned. It does if it supervises processes, or if
@@ -141,7 +156,7 @@ pub fn serve(options: &DaemonOptions, log: &DaemonLog) -> Result<(), DaemonError
 fn is_to_begin_again(served: &Result<ServeEnd, DaemonError>, is_second: bool) -> bool {
     match served {
         Ok(ServeEnd::Poisoned(_)) => true,
-        Ok(ServeEnd::Finished) => false,
+        Ok(ServeEnd::Finished { .. }) => false,
         Err(error) => is_second && matches!(error, DaemonError::Append(_) | DaemonError::Read(_)),
     }
 }
@@ -235,10 +250,15 @@ async fn run(
         finish_starts(&state, options.stop_deadline).await;
         return Ok(ServeEnd::Poisoned(shutdown::running(&state.supervisor)));
     }
-    let is_running_on = matches!(why, ShutdownMode::LeaveRunning);
-    let problems = match why {
-        ShutdownMode::StopAll(request) => state.supervisor.shutdown(options.stop_deadline, &request).await.problems,
-        ShutdownMode::LeaveRunning | ShutdownMode::Reexec => Vec::new(),
+    let is_running_on = matches!(why, ShutdownMode::LeaveRunning(_));
+    let (by, problems) = match why {
+        ShutdownMode::StopAll(by) => {
+            let request = shutdown::own_shutdown(&by);
+            let report = state.supervisor.shutdown(options.stop_deadline, &request).await;
+            (by, report.problems)
+        }
+        ShutdownMode::LeaveRunning(by) => (by, Vec::new()),
+        ShutdownMode::Reexec => (Requester::default(), Vec::new()),
     };
     if let Some(told) = told {
         // The receiver is gone if the client has closed its connection.
@@ -248,7 +268,7 @@ async fn run(
     if is_running_on {
         finish_starts(&state, options.stop_deadline).await;
     }
-    if problems.is_empty() { Ok(ServeEnd::Finished) } else { Err(DaemonError::Unstopped(problems)) }
+    Ok(ServeEnd::Finished { by, problems })
 }
 
 /// Refuses new starts, and waits until starts in progress are recorded, so that the next daemon finds their processes.

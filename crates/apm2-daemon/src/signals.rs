@@ -36,7 +36,7 @@ impl ShutdownSignals {
         tokio::select! {
             _ = self.term.recv() => stopping("SIGTERM"),
             _ = self.int.recv() => stopping("SIGINT"),
-            _ = self.hup.recv() => ShutdownMode::LeaveRunning,
+            _ = self.hup.recv() => ShutdownMode::leave_because("the supervisor received SIGHUP"),
         }
     }
 }

@@ -7,7 +7,10 @@ use std::sync::{
 
 use apm2_core::supervisor::Supervisor;
 use apm2_ledger::{Ledger, LedgerDir};
-use apm2_model::{event::requester::Requester, spec::launch::LaunchSpec};
+use apm2_model::{
+    event::{actor::Actor, requester::Requester},
+    spec::launch::LaunchSpec,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::pending_connections::PendingConnections;
@@ -21,13 +24,20 @@ pub(crate) const CLIENTS_MAX: usize = 256;
 /// The kind of shutdown of a daemon.
 #[derive(Debug)]
 pub(crate) enum ShutdownMode {
-    /// Stop all processes, and then exit.
+    /// Stop all processes, and then exit. The requester is recorded with the end of the daemon.
     StopAll(Requester),
-    /// Exit and leave all processes running for the next daemon.
-    LeaveRunning,
+    /// Exit and leave all processes running for the next daemon. The requester is recorded with the end of the daemon.
+    LeaveRunning(Requester),
     /// Leave all processes running, and execute a new daemon in this process (execve(2)), because the ledger is
     /// poisoned.
     Reexec,
+}
+
+impl ShutdownMode {
+    /// The mode of a daemon that leaves without a request of a person.
+    pub(crate) fn leave_because(reason: &str) -> Self {
+        Self::LeaveRunning(Requester { actor: Actor::System, reason: Some(reason.to_owned()) })
+    }
 }
 
 /// The sender to which the errors of a shutdown are sent when it is complete; `None` if no client requested the

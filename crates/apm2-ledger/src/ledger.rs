@@ -9,7 +9,7 @@ use std::{
 
 use apm2_model::{
     causes::causes,
-    event::{Event, NewEvent, kind::EventKind, stream_id::StreamId},
+    event::{Event, NewEvent, kind::EventKind, requester::Requester, stream_id::StreamId},
 };
 use uuid::Uuid;
 
@@ -159,7 +159,16 @@ impl Ledger {
     /// # Errors
     /// See [`AppendError`].
     pub fn append_system(&self, kind: EventKind) -> Result<Event, AppendError> {
-        let new_event = unrecorded_findings::system_event(kind);
+        self.append_system_by(kind, Requester::default())
+    }
+
+    /// Like [`append_system`](Self::append_system), for an event that `request` asked for.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub fn append_system_by(&self, kind: EventKind, request: Requester) -> Result<Event, AppendError> {
+        let Requester { actor, reason } = request;
+        let new_event = NewEvent { actor, reason, ..unrecorded_findings::system_event(kind) };
         self.request(StreamId::SYSTEM, None, vec![new_event])?.events.pop().ok_or(AppendError::Closed)
     }
 

@@ -15,6 +15,7 @@ use apm2_model::{
         origin::EventOrigin,
         requester::Requester,
     },
+    policy::joined::JoinedRequest,
     signal::Signal,
     spec::ProcessSpec,
 };
@@ -81,6 +82,7 @@ impl ProcessRunner {
             files.secret_filter.set(known.clone());
         }
         let cause = Some(instance.request_start(origin, trigger, start_env.report.take())?);
+        let joined = std::mem::take(&mut start_env.joined);
         let _in_run = self.run_span().entered();
         let origin = EventOrigin::default().caused_by(cause);
         let (spec, handle, run) = {
@@ -107,6 +109,8 @@ impl ProcessRunner {
             }
         };
         let main_process = confirm(&mut instance, &origin, trigger, found, &runtime)?;
+        // The end of the process cannot be recorded before the lock on the instance is released.
+        record_joined(&mut instance, joined, cause);
         self.own_run(&runtime, main_process, Some(readers), noticed, None);
         Ok(())
     }
@@ -285,6 +289,16 @@ fn confirm(
             kill_unrecorded(main_process, child, runtime);
             instance.note_killed();
             Err(error)
+        }
+    }
+}
+
+/// Records the requests that joined the start `cause`. The process runs on if that fails: the ledger is then poisoned.
+fn record_joined(instance: &mut Instance, joined: Vec<JoinedRequest>, cause: Option<u64>) {
+    for request in joined {
+        let (origin, kind) = request.event(cause);
+        if let Err(error) = instance.record(&origin, vec![kind]) {
+            tracing::error!(%error, "a request that joined a start could not be recorded");
         }
     }
 }

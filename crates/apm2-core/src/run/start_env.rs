@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ffi::OsString, os::fd::OwnedFd};
 
-use apm2_model::{event::agent::report::AgentReport, spec::redact::known::Known};
+use apm2_model::{event::agent::report::AgentReport, policy::joined::JoinedRequest, spec::redact::known::Known};
 
 /// Environment, umask, credentials, standard input and arguments of one start.
 #[derive(Default)]
@@ -19,6 +19,8 @@ pub(crate) struct StartEnv {
     pub(crate) args: Option<Vec<String>>,
     /// A report that is recorded together with the request of the start.
     pub(crate) report: Option<Box<AgentReport>>,
+    /// Requests that joined this start. They are recorded when the process runs.
+    pub(crate) joined: Vec<JoinedRequest>,
 }
 
 impl StartEnv {

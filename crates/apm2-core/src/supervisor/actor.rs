@@ -17,7 +17,10 @@ use std::{
 
 use apm2_model::{
     event::{kind::EventKind, origin::EventOrigin, timestamp::Clock},
-    policy::plan::{Plan, PlanInput},
+    policy::{
+        joined::JoinedRequest,
+        plan::{Plan, PlanInput},
+    },
     spec::launch::LaunchSpec,
     state::stream::Stream,
 };
@@ -103,6 +106,8 @@ pub(crate) struct InstanceActor {
     pub(super) pending_start: Option<PendingStart>,
     /// The standard input of the next start, in place of the file in the specification.
     pub(super) next_stdin: Option<OwnedFd>,
+    /// Requests that joined a start of which no event is recorded yet. They are recorded with the start.
+    pub(super) joined: Vec<JoinedRequest>,
     pub(super) stop_answer: Option<ReplyReceiver>,
     pub(super) starts_waiting: Vec<ReplySender>,
     pub(super) stops_waiting: Vec<ReplySender>,
@@ -153,6 +158,7 @@ impl InstanceActor {
             next_steps: VecDeque::new(),
             pending_start: None,
             next_stdin: None,
+            joined: Vec::new(),
             stop_answer: None,
             starts_waiting: Vec::new(),
             stops_waiting: Vec::new(),
@@ -281,7 +287,7 @@ impl InstanceActor {
                     if self.runner.state().is_running() {
                         self.plan.forget();
                     }
-                    answer_all(&mut self.restarts_waiting, &answer);
+                    self.refuse_restarts(&answer);
                 }
             }
             ActorInput::StopDrainDue => self.stopped = Some(Ok(())),
@@ -344,7 +350,7 @@ impl InstanceActor {
             Ok(()) => self.next_steps.push_back(PlanInput::RunOver),
             Err(error) => {
                 tracing::error!(name = %self.launch.spec.name, %error, "the end of a run could not be recorded: the instance is not supervised any more");
-                answer_all(&mut self.restarts_waiting, &Err(error));
+                self.refuse_restarts(&Err(error));
             }
         }
     }

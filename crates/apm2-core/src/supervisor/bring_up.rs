@@ -85,8 +85,9 @@ impl Supervisor {
         let mut has_started = false;
         for ((handle, before), started) in down.iter().zip(before).zip(started) {
             match started {
-                // The restart policy or another client has started the instance in the meantime.
-                Err(ProcessError::InvalidState(_)) if !is_down(handle) => has_started = true,
+                // The restart policy or another client has started the instance in the meantime: it is not this request
+                // that is on record.
+                Err(ProcessError::InvalidState(_)) if !is_down(handle) => {}
                 // It waits for a usage limit.
                 Ok(()) if latest_run(handle) == before => {}
                 started => {

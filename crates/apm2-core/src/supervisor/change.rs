@@ -118,11 +118,16 @@ impl Supervisor {
     }
 
     /// Changes the number of instances. New instances are started if any instance ran. Surplus instances are stopped,
-    /// the last one first.
+    /// the last one first. Nothing is recorded if there are that many already.
     ///
     /// # Errors
     /// Those of [`apply`](Self::apply).
-    pub async fn scale(&self, process: ProcessId, instances: u32, request: &Requester) -> Result<(), ProcessError> {
+    pub async fn scale(
+        &self,
+        process: ProcessId,
+        instances: u32,
+        request: &Requester,
+    ) -> Result<Applied, ProcessError> {
         let _changing = self.changing(&self.name_of(process)?).await;
         let found = self.table().by_id(process).map(|entry| (Arc::clone(&entry.launch), entry.is_launchable));
         let (launch, is_launchable) = found.ok_or_else(|| not_found(&process.to_string()))?;
@@ -130,9 +135,7 @@ impl Supervisor {
             // Only the redacted specification in the record is left, without the values of environment variables.
             return Err(values_unknown(&launch));
         }
-        self.apply_locked(Box::new(with_instances(&launch, instances)), request, &mut ChangeTurn::alone())
-            .await
-            .map(drop)
+        self.apply_locked(Box::new(with_instances(&launch, instances)), request, &mut ChangeTurn::alone()).await
     }
 
     /// Stops the running instances of a process, and ends its supervision. Its recorded history stays. If `group` is

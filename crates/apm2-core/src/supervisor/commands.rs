@@ -8,7 +8,10 @@ use apm2_model::{
         origin::EventOrigin,
         requester::Requester,
     },
-    policy::plan::{PlanInput, changes_mind, is_own},
+    policy::{
+        joined::{Joined, JoinedRequest, is_person},
+        plan::{PlanInput, changes_mind, is_own},
+    },
     spec::launch::LaunchSpec,
     state::stream::FollowUp,
 };
@@ -24,15 +27,19 @@ use crate::{
     },
 };
 
+/// Largest number of requests that join one start before it is recorded. Further ones are refused.
+const JOINED_MAX: usize = 64;
+
 impl InstanceActor {
     pub(super) fn handle_command(&mut self, command: PendingCommand) -> std::ops::ControlFlow<()> {
         let PendingCommand { command, reply } = command;
         match command {
             // A start is already in progress. This command waits for the same start.
-            InstanceCommand::Start(_) | InstanceCommand::BringUp(_) | InstanceCommand::Restart(_)
-                if self.pending_start.is_some() =>
-            {
-                self.starts_waiting.push(reply)
+            InstanceCommand::Start(request) | InstanceCommand::BringUp(request) if self.pending_start.is_some() => {
+                self.wait_for_start(request, Joined::Start, reply);
+            }
+            InstanceCommand::Restart(request) if self.pending_start.is_some() => {
+                self.wait_for_start(request, Joined::Restart, reply);
             }
             InstanceCommand::Start(request) => self.start_asked(PlanInput::Start(request), reply),
             InstanceCommand::BringUp(request) => self.start_asked(PlanInput::BringUp(request), reply),
@@ -76,6 +83,29 @@ impl InstanceActor {
             }
         }
         std::ops::ControlFlow::Continue(())
+    }
+
+    fn wait_for_start(&mut self, request: Requester, joined: Joined, reply: ReplySender) {
+        let joined = JoinedRequest::of(request, joined).map_or(Ok(()), |joined| self.join_start(joined));
+        match joined {
+            Ok(()) => self.starts_waiting.push(reply),
+            Err(error) => answer(reply, Err(error)),
+        }
+    }
+
+    /// Adds a request to those that are recorded with the next start.
+    pub(super) fn join_start(&mut self, joined: JoinedRequest) -> Result<(), ProcessError> {
+        if self.joined.len() >= JOINED_MAX {
+            return Err(ProcessError::InvalidState(format!("{JOINED_MAX} requests wait for its start already")));
+        }
+        self.joined.push(joined);
+        Ok(())
+    }
+
+    /// Completes the commands that wait for a restart which is not made.
+    pub(super) fn refuse_restarts(&mut self, refused: &Result<(), ProcessError>) {
+        self.joined.clear();
+        answer_all(&mut self.restarts_waiting, refused);
     }
 
     fn start_asked(&mut self, input: PlanInput, reply: ReplySender) {
@@ -124,16 +154,16 @@ impl InstanceActor {
         if stopped.is_ok() {
             let cancelled = Err(ProcessError::InvalidState(why.to_owned()));
             answer_all(&mut self.starts_waiting, &cancelled);
-            answer_all(&mut self.restarts_waiting, &cancelled);
+            self.refuse_restarts(&cancelled);
         }
         stopped
     }
 
-    /// Cancels a start of which no event is recorded yet. Records the cancellation if it changes whether the instance
-    /// should run.
+    /// Cancels a start of which no event is recorded yet. Records the cancellation if a person requested it, or if it changes
+    /// whether the instance should run.
     pub(super) fn cancel_start(&mut self, request: Requester) -> Result<(), ProcessError> {
         let is_news = self.runner.stream().is_some_and(|stream| changes_mind(&request, true, &stream));
-        if !is_news {
+        if !is_news && !is_person(&request) {
             return Ok(());
         }
         let kind = EventKind::RestartRefused { rule: RestartRule::StopRequested };

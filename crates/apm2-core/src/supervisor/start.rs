@@ -68,6 +68,7 @@ impl InstanceActor {
             Err(error) => {
                 let message = error.to_string();
                 let failure = SpawnFailure { stage: SpawnStage::Credentials, errno: None, message: message.clone() };
+                self.joined.clear();
                 let recorded = self.runner.fail_start(origin, trigger, failure);
                 self.started(recorded.and(Err(ProcessError::SpawnFailed(message))))
             }
@@ -85,7 +86,7 @@ impl InstanceActor {
     ) -> Result<(), ProcessError> {
         let starts = Arc::clone(&self.flags.starts);
         let Some(_under_way) = starts.begin() else { return self.refuse_leaving(trigger) };
-        let start_env = self.with_session(start_env);
+        let start_env = StartEnv { joined: std::mem::take(&mut self.joined), ..self.with_session(start_env) };
         self.observe_later();
         let started = self.runner.start_as(origin, trigger, start_env);
         self.started(started)

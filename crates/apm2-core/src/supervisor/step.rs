@@ -9,7 +9,10 @@ use apm2_model::{
         kind::{EventKind, RestartRule},
         origin::EventOrigin,
     },
-    policy::plan::{Effect, PlanContext, PlanInput},
+    policy::{
+        joined::{Joined, JoinedRequest},
+        plan::{Effect, PlanContext, PlanInput},
+    },
 };
 
 use crate::{
@@ -27,6 +30,9 @@ impl InstanceActor {
         let is_restart = matches!(input, PlanInput::RestartDue | PlanInput::RunOver);
         let stepped = self.step(input);
         self.retry_later(&stepped, is_restart);
+        if stepped.is_err() {
+            self.joined.clear();
+        }
         // The stop of this restart is still in progress, so the restart is not complete.
         let is_restarted = self.is_up && !self.plan.awaits_start();
         if is_restart && !self.restarts_waiting.is_empty() && (is_restarted || stepped.is_err()) {
@@ -84,6 +90,7 @@ impl InstanceActor {
                 self.stop_answer = Some(self.runner.begin_stop(timeout, request, true)?);
                 Ok(())
             }
+            Effect::Join(joined) => self.record_joined(joined, seen),
             Effect::Deny(breach) => Err(ProcessError::BudgetSpent(breach.to_string())),
             Effect::Record { origin, kind } => {
                 if matches!(kind, EventKind::RestartRefused { .. }) {
@@ -100,6 +107,16 @@ impl InstanceActor {
                 Ok(())
             }
             Effect::Refuse(operation) => Err(self.runner.refusal(operation)),
+        }
+    }
+
+    /// Records a request that joined a stop or a start. A request for a start is recorded later if there is no process now.
+    fn record_joined(&mut self, request: JoinedRequest, seen: &PlanContext<'_>) -> Result<(), ProcessError> {
+        let is_of_start = matches!(request.joined, Joined::Start | Joined::Restart);
+        let (origin, kind) = request.clone().event(seen.stream.stopping.map(|stop| stop.seq));
+        match self.runner.record(&origin, vec![kind]) {
+            Err(ProcessError::InvalidState(_)) if is_of_start => self.join_start(request),
+            recorded => recorded.map(drop),
         }
     }
 

@@ -129,6 +129,9 @@ pub(crate) const fn failed_action(planned: Action, error: &ProcessError) -> Acti
     }
 }
 
+/// The note about a process that something else has removed.
+const IS_REMOVED: &str = "it is not supervised any more";
+
 /// A change of one process by `up` or `down`.
 pub(crate) enum Work {
     /// The process is created or changed, and started. The flag says whether a process that has finished (ended with
@@ -169,13 +172,15 @@ impl Work {
                 }
             }
             Self::Remove { id, name, group } => {
-                let error = match part.remove(id, group.as_deref(), &by).await {
-                    // A process of `run` is unregistered when it has ended. Another process may have its name in the
-                    // meantime.
-                    Ok(()) | Err(ProcessError::NotFound(_)) => None,
-                    Err(error) => Some(error_text(error)),
-                };
-                Outcome { error, ..outcome(&name, Action::Remove) }
+                match part.remove(id, group.as_deref(), &by).await {
+                    Ok(()) => outcome(&name, Action::Remove),
+                    // Another client has removed it, or it is a process of `run` that has ended. Another process may have its
+                    // name in the meantime.
+                    Err(ProcessError::NotFound(_)) => {
+                        Outcome { note: Some(IS_REMOVED.to_owned()), ..outcome(&name, Action::Unchanged) }
+                    }
+                    Err(error) => Outcome { error: Some(error_text(error)), ..outcome(&name, Action::Remove) },
+                }
             }
         }
     }

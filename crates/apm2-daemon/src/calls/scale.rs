@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
+use apm2_core::supervisor::Applied;
 use apm2_model::event::requester::Requester;
 
 use crate::{
     calls::outcomes::outcome,
     connection::Connection,
     failure::Failure,
-    protocol::{Action, CallAnswer},
+    protocol::{Action, CallAnswer, Outcome},
     state::DaemonState,
 };
+
+/// The note for a call that changes nothing.
+const IS_SO: &str = "it has that many instances already";
 
 pub(crate) async fn scale(
     state: &Arc<DaemonState>,
@@ -21,6 +25,10 @@ pub(crate) async fn scale(
 ) -> Result<CallAnswer, Failure> {
     let id = state.supervisor.find_process(&name)?;
     let supervisor = state.supervisor.clone();
-    connection.wait_for(async move { supervisor.scale(id, instances, &by).await }).await??;
-    Ok(CallAnswer::Outcomes(vec![outcome(&name, Action::Scale)]))
+    let applied = connection.wait_for(async move { supervisor.scale(id, instances, &by).await }).await??;
+    let scaled = match applied {
+        Applied::Unchanged => Outcome { note: Some(IS_SO.to_owned()), ..outcome(&name, Action::Unchanged) },
+        Applied::Created | Applied::Changed => outcome(&name, Action::Scale),
+    };
+    Ok(CallAnswer::Outcomes(vec![scaled]))
 }

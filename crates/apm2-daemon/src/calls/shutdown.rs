@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use apm2_core::supervisor::Supervisor;
-use apm2_model::event::{actor::Actor, requester::Requester};
+use apm2_model::{
+    event::{actor::Actor, requester::Requester},
+    spec::redact::known::Known,
+};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -16,14 +19,20 @@ use crate::{
 
 /// The requester of the stops at a shutdown is the system, as for SIGTERM. The user has asked the daemon to end, not
 /// the processes, so the next daemon starts the processes again.
-fn own_shutdown(by: Requester) -> Requester {
-    let who = match by.actor {
-        Actor::Operator { user: Some(user), .. } => user,
+pub(crate) fn own_shutdown(by: &Requester) -> Requester {
+    let who = match &by.actor {
+        Actor::Operator { user: Some(user), .. } => user.clone(),
         Actor::Operator { uid, .. } => format!("user {uid}"),
-        _ => "an unknown user".to_owned(),
+        _ => return by.clone(),
     };
-    let reason = by.reason.map_or_else(String::new, |reason| format!(": {reason}"));
+    let reason = by.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
     Requester { actor: Actor::System, reason: Some(format!("`daemon --stop` by {who}{reason}")) }
+}
+
+/// The requester as it is recorded with the end of the daemon: as the requester of any event, with secrets masked.
+pub(crate) fn recorded(by: &Requester) -> Requester {
+    let reason = by.reason.as_ref().map(|reason| Known::default().redact_text(reason));
+    Requester { actor: by.actor.clone(), reason }
 }
 
 pub(crate) async fn shutdown(
@@ -34,11 +43,7 @@ pub(crate) async fn shutdown(
 ) -> Result<CallAnswer, Failure> {
     let (told, problems) = oneshot::channel();
     let poisoned = || state.ledger.poisoned().filter(|_| !leave);
-    let why = if leave || poisoned().is_some() {
-        ShutdownMode::LeaveRunning
-    } else {
-        ShutdownMode::StopAll(own_shutdown(by))
-    };
+    let why = if leave || poisoned().is_some() { ShutdownMode::LeaveRunning(by) } else { ShutdownMode::StopAll(by) };
     let leaving = || Failure::new(FailureKind::Failed, "the daemon is leaving already");
     state.leave.try_send((why, Some(told))).map_err(|_| leaving())?;
     let problems = connection.wait_for(problems).await?.map_err(|_| leaving())?;

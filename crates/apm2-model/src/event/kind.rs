@@ -227,11 +227,12 @@ pub enum EventKind {
         /// The names of the environment variables that were replaced.
         variables: Vec<String>,
     },
-    /// An agent adapter recognized a condition in the output of the process.
+    /// An agent adapter recognized a condition in the output of the process, or a request of a person joined another request
+    /// ([`joined`](crate::policy::joined)).
     Observed {
-        /// The name of the adapter.
+        /// The name of the adapter, or [`SUPERVISOR`](crate::policy::joined::SUPERVISOR).
         adapter: String,
-        /// The condition that the adapter recognized.
+        /// The condition that the adapter recognized, or what the request joined.
         detail: String,
     },
     /// An AI agent reported something in its output. No prompt, answer, tool argument or tool result is part of it.

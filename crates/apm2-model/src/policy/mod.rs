@@ -6,6 +6,7 @@ pub mod agent_budget;
 pub mod agent_silence;
 pub mod boot;
 pub mod health_monitor;
+pub mod joined;
 pub mod plan;
 pub mod restart;
 pub mod shutdown;

@@ -26,6 +26,7 @@ use crate::{
         agent::{self, AgentVerdict},
         agent_budget,
         health_monitor::HealthVerdict,
+        joined::{Joined, JoinedRequest, is_person},
         restart::{RestartDecision, RestartManager, RunEndClass},
     },
     spec::{
@@ -100,6 +101,8 @@ pub enum Effect {
         /// Who requested the stop, with the reason.
         request: Requester,
     },
+    /// Record a request that joined the stop or the start under way.
+    Join(JoinedRequest),
     /// Refuse the start, because nothing is left of this budget. The refusal is recorded.
     Deny(BudgetBreach),
     /// The runner records an event.
@@ -165,9 +168,9 @@ impl Plan {
     /// Handles one input and returns the effects that follow.
     pub fn step(&mut self, input: PlanInput, seen: &PlanContext<'_>) -> Vec<Effect> {
         match input {
-            PlanInput::Start(request) => self.start(request, seen),
+            PlanInput::Start(request) => self.start(request, Joined::Start, seen),
             PlanInput::BringUp(_) if self.leaves_to_limit(seen) => Vec::new(),
-            PlanInput::BringUp(request) => self.start(request, seen),
+            PlanInput::BringUp(request) => self.start(request, Joined::Start, seen),
             PlanInput::Stop(request, timeout) => self.stop(request, timeout, seen),
             PlanInput::Restart(request) => self.restart(request, seen),
             PlanInput::RunOver => self.run_over(seen),
@@ -189,6 +192,16 @@ impl Plan {
         matches!(self.then, AfterStop::Start(..))
     }
 
+    /// Whether a start for a person follows the end of the run in progress. The events of this start carry their request.
+    fn starts_for_person(&self) -> bool {
+        matches!(&self.then, AfterStop::Start(origin, _) if is_person(&origin.request))
+    }
+
+    /// Whether a person has decided that no start follows the end of the run in progress.
+    fn stays_for_person(&self) -> bool {
+        matches!(&self.then, AfterStop::Stay { request, .. } if is_person(request))
+    }
+
     /// Discards the planned start or stay after a stop could not begin. The policy then decides what follows the run.
     pub fn forget(&mut self) {
         self.then = AfterStop::Policy;
@@ -208,10 +221,13 @@ impl Plan {
             }
     }
 
-    fn start(&mut self, request: Requester, seen: &PlanContext<'_>) -> Vec<Effect> {
+    fn start(&mut self, request: Requester, joined: Joined, seen: &PlanContext<'_>) -> Vec<Effect> {
         let is_ending = seen.stream.stopping.is_some_and(|stop| !stop.is_left_to_policy());
         if !seen.stream.handle.state.has_exited() && !is_ending {
             return vec![Effect::Refuse("start")];
+        }
+        if seen.is_up && self.starts_for_person() {
+            return join(request, joined).into_iter().collect();
         }
         if seen.is_up {
             // The start waits until the earlier run, or its stop, is complete.
@@ -227,14 +243,12 @@ impl Plan {
         if !seen.stream.handle.state.has_exited() {
             // The request is recorded. Otherwise, a supervisor that takes over would see only the requester of the stop
             // in progress.
-            let joined = seen
-                .stream
-                .stopping
-                .filter(|stop| stop.is_left_to_policy() || changes_mind(&request, awaited, seen.stream));
-            let joined = joined.map(|stop| called_off(request.clone(), Some(stop.seq)));
-            let is_put_off = awaited && is_own(&request);
-            self.then = AfterStop::Stay { request: request.clone(), is_put_off };
-            return joined.into_iter().chain([Effect::Stop { request, timeout }]).collect();
+            let recorded = self.record_stop(&request, awaited, seen.stream);
+            if !self.stays_for_person() {
+                let is_put_off = awaited && is_own(&request);
+                self.then = AfterStop::Stay { request: request.clone(), is_put_off };
+            }
+            return recorded.into_iter().chain([Effect::Stop { request, timeout }]).collect();
         }
         self.then = AfterStop::Policy;
         match seen.stream.follow_up {
@@ -245,15 +259,33 @@ impl Plan {
                 if is_left_to_policy { Vec::new() } else { vec![called_off(request, seen.end_seq)] }
             }
             // The request is recorded, so that a later supervisor follows it instead of the request before it.
-            _ if changes_mind(&request, awaited, seen.stream) => vec![called_off(request, None)],
+            _ if changes_mind(&request, awaited, seen.stream) || awaited && is_person(&request) => {
+                vec![called_off(request, None)]
+            }
             _ if awaited => Vec::new(),
             _ => vec![Effect::Refuse("stop")],
         }
     }
 
+    /// The record of a stop that joins another one, or that comes before the first one is recorded; `None` for a stop that is recorded
+    /// when it begins.
+    fn record_stop(&self, request: &Requester, awaited: bool, stream: &Stream) -> Option<Effect> {
+        match stream.stopping {
+            Some(stop) if stop.is_left_to_policy() || changes_mind(request, awaited, stream) => {
+                Some(called_off(request.clone(), Some(stop.seq)))
+            }
+            None if !self.starts_for_person() && !self.stays_for_person() => None,
+            _ => join(request.clone(), if awaited { Joined::StopOnly } else { Joined::Stop }),
+        }
+    }
+
     fn restart(&mut self, request: Requester, seen: &PlanContext<'_>) -> Vec<Effect> {
         if seen.stream.handle.state.has_exited() {
-            return self.start(request, seen);
+            return self.start(request, Joined::Restart, seen);
+        }
+        if self.starts_for_person() {
+            let joined = join(request.clone(), Joined::Restart);
+            return joined.into_iter().chain([Effect::Stop { request, timeout: None }]).collect();
         }
         self.then = AfterStop::Start(EventOrigin::of(request.clone()), StartTrigger::Start);
         vec![Effect::Stop { request, timeout: None }]
@@ -517,8 +549,12 @@ pub fn is_own(request: &Requester) -> bool {
 /// Whether a stop of a process that is stopping or has ended changes whether the process should run, compared to the
 /// recorded events. `awaited` says whether a start was planned after the end.
 pub fn changes_mind(request: &Requester, awaited: bool, stream: &Stream) -> bool {
-    let is_operator = matches!(request.actor, Actor::Operator { .. });
-    if is_own(request) { awaited && !stream.wanted } else { is_operator && stream.wanted }
+    if is_own(request) { awaited && !stream.wanted } else { is_person(request) && stream.wanted }
+}
+
+/// The record of a request that joins another one; `None` for a request that no person made.
+fn join(request: Requester, joined: Joined) -> Option<Effect> {
+    JoinedRequest::of(request, joined).map(Effect::Join)
 }
 
 fn called_off(request: Requester, cause: Option<u64>) -> Effect {

@@ -138,6 +138,7 @@ impl Agent {
                 self.record(Actor::Policy, EventKind::RestartScheduled { attempt, delay_ms });
                 "schedule".to_owned()
             }
+            Effect::Join(joined) => format!("joined: {:?}", joined.joined),
             Effect::Deny(breach) => format!("denied: {breach}"),
             Effect::Refuse(what) => what.to_owned(),
         }

@@ -299,6 +299,7 @@ fn short(effects: &[Effect]) -> Vec<String> {
         }
         Effect::Refuse(order) => format!("no {order}"),
         Effect::StopAgent { request } => format!("stop agent {}", name(request)),
+        Effect::Join(joined) => format!("joined {:?} {}", joined.joined, name(&joined.request)),
         Effect::Deny(breach) => format!("denied: {breach}"),
     };
     effects.iter().map(one).collect()
@@ -321,7 +322,12 @@ fn a_stop_is_joined_recorded_or_refused() {
             "stopping for an operator",
             stopping(operator()),
             true,
-            [&["stop operator"], &["stop operator"], &["stop system"], &["refused system 50", "stop system"]],
+            [
+                &["joined Stop operator", "stop operator"],
+                &["joined StopOnly operator", "stop operator"],
+                &["stop system"],
+                &["refused system 50", "stop system"],
+            ],
         ),
         (
             "stopping for the supervisor",
@@ -349,7 +355,7 @@ fn a_stop_is_joined_recorded_or_refused() {
             "stopped by an operator",
             stopped(operator()),
             false,
-            [&["no stop"], none, &["no stop"], &["refused system -"]],
+            [&["no stop"], &["refused operator -"], &["no stop"], &["refused system -"]],
         ),
         (
             "shut down",
@@ -385,7 +391,7 @@ fn a_stop_is_joined_recorded_or_refused() {
             "never started",
             History::under(RestartConfig::default()),
             false,
-            [&["no stop"], none, &["no stop"], &["refused system -"]],
+            [&["no stop"], &["refused operator -"], &["no stop"], &["refused system -"]],
         ),
     ];
     for (name, history, is_up, expected) in rows {
