@@ -9,6 +9,10 @@ use std::{
 };
 
 use nix::{fcntl::OFlag, unistd::geteuid};
+use rustix::{
+    fs::{CWD, RenameFlags, renameat_with},
+    io::Errno,
+};
 
 use crate::error::CliError;
 
@@ -69,9 +73,15 @@ impl PartialFile {
     /// Gives the file its name. It is durable then.
     ///
     /// # Errors
-    /// It cannot be synced or renamed.
+    /// It cannot be synced or renamed, or a file with this name was made in the meantime, which stays.
     pub(crate) fn complete(self) -> Result<(), CliError> {
-        self.file.sync_all().and_then(|()| fs::rename(&self.partial, &self.path)).map_err(failed(&self.path))
+        match self.file.sync_all().and_then(|()| rename_new(&self.partial, &self.path)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let made = format!("{} was made by another program in the meantime", self.path.display());
+                Err(CliError::failed(made).with_hint("give another name, or remove it"))
+            }
+            renamed => renamed.map_err(failed(&self.path)),
+        }
     }
 }
 
@@ -81,6 +91,18 @@ impl Drop for PartialFile {
         if is_at(&self.file, &self.partial).unwrap_or(false) {
             let _ = fs::remove_file(&self.partial);
         }
+    }
+}
+
+/// Renames a file, unless the new name exists.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // The file system, such as NFS, has no such rename.
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            fs::hard_link(from, to)?;
+            fs::remove_file(from)
+        }
+        renamed => Ok(renamed?),
     }
 }
 
@@ -129,6 +151,28 @@ mod tests {
     use std::{io::Write as _, os::unix::fs::PermissionsExt as _};
 
     use super::*;
+
+    #[test]
+    fn a_file_that_is_made_in_the_meantime_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let make: [(&str, &dyn Fn()); 3] = [
+            ("a file", &|| fs::write(&path, "theirs").unwrap()),
+            ("a link", &|| std::os::unix::fs::symlink("theirs", &path).unwrap()),
+            ("a directory", &|| fs::create_dir(&path).unwrap()),
+        ];
+        for (name, make) in make {
+            let partial = PartialFile::create(&path).unwrap();
+            (&partial.file).write_all(b"ours").unwrap();
+            make();
+            let before = fs::symlink_metadata(&path).unwrap().ino();
+            let error = partial.complete().unwrap_err();
+            assert!(error.message().contains("in the meantime"), "{name}: {}", error.message());
+            assert_eq!(fs::symlink_metadata(&path).unwrap().ino(), before, "{name}");
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "{name}");
+            fs::remove_file(&path).or_else(|_| fs::remove_dir(&path)).unwrap();
+        }
+    }
 
     #[test]
     fn what_a_killed_export_left_is_replaced_and_other_files_are_not() {
