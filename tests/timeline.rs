@@ -56,7 +56,7 @@ fn a_night_with_a_killed_daemon_is_drawn() {
     assert_eq!((&gap["cause"], &gap["is_open"]), (&json!("died"), &json!(false)));
     let [steady, fails, taken] = ["steady", "fails", "taken"].map(|name| lane(&timeline, name));
     assert_eq!((&steady["state"], &steady["marks"]["crash"]), (&json!("running"), &Value::Null));
-    assert_eq!((&fails["state"], &fails["gave_up"]), (&json!("crashed"), &json!(true)));
+    assert_eq!((&fails["state"], &fails["gave_up"]), (&json!("down"), &json!(true)));
     assert_eq!((&fails["marks"]["crash"], &fails["marks"]["refusal"]), (&json!(3), &json!(1)));
     assert_eq!(
         (&taken["state"], &taken["restarts"], &taken["outages"]["count"]),
@@ -78,9 +78,11 @@ fn a_night_with_a_killed_daemon_is_drawn() {
         "fails",
         "⊘",
         "gave up",
-        "╱ no daemon ran",
+        "╱ no daemon ran, last known alive",
+        "╲ no daemon ran, last known not running",
+        "╳ no daemon ran",
         "no daemon ",
-        "it died",
+        "the daemon died",
         "ended unseen",
         "first to fail",
         "still down",
@@ -99,7 +101,11 @@ fn a_night_with_a_killed_daemon_is_drawn() {
     let after = place.json(&["timeline"]);
     let gaps = after["unwatched"].as_array().unwrap();
     assert_eq!((gaps.len(), &gaps[1]["is_open"]), (2, &json!(true)), "{after}");
-    assert!(place.run(&["timeline"]).succeeded().stdout.contains("not running"));
+    assert_eq!(after["figures"]["is_last_known"], json!(true), "{after}");
+    let text = place.run(&["timeline"]).succeeded().stdout;
+    for part in ["not running", "LAST KNOWN", "last known, without a daemon: 2 alive"] {
+        assert!(text.contains(part), "{part:?} in {text}");
+    }
     place.run(&["start", "steady"]);
     let before = place.json(&["timeline", "--until", &last]);
     assert_eq!(before["unwatched"].as_array().unwrap().len(), 1, "{before}");
@@ -146,6 +152,56 @@ restart = { policy = 'never' }
     let ends = figures["ends"].as_array().unwrap();
     assert!(ends.iter().any(|end| end["actor"]["kind"] == "health"), "{figures}");
     assert_eq!((&figures["down"].as_array().unwrap().len(), &figures["gave_up"]), (&2, &json!(0)));
+}
+
+#[test]
+fn who_stopped_the_daemon_is_named() {
+    let place = Place::new();
+    let fails = "
+[[process]]
+name = 'fails'
+command = 'sh'
+args = ['-c', 'exit 3']
+restart = { policy = 'always', backoff = '1h' }
+";
+    std::fs::write(place.path("ecosystem.toml"), format!("{NIGHT}{fails}").replacen("fails", "given-up", 1)).unwrap();
+    place.run(&["up"]);
+    wait_until("the policy gives up", || place.types("given-up").contains(&"restart_refused".to_owned()).then_some(()));
+    wait_until("a restart waits", || place.types("fails").contains(&"restart_scheduled".to_owned()).then_some(()));
+    place.run(&["daemon", "--stop", "--reason", "new kernel"]).succeeded();
+    let text = place.run(&["timeline", "--width", "200"]).succeeded().stdout;
+    let who = nix::unistd::User::from_uid(nix::unistd::getuid()).unwrap().unwrap().name;
+    for part in [
+        format!("to the end: {who}"),
+        format!("not restarted: {who} stopped the daemon (new kernel)"),
+        "exit code 3; not restarted".to_owned(),
+        "it wrote nothing".to_owned(),
+        "last line: no route to host".to_owned(),
+    ] {
+        assert!(text.contains(&part), "{part:?} in {text}");
+    }
+    let people = text.split_once("by people").unwrap().1;
+    assert!(people.lines().next().unwrap().ends_with(" stopped the daemon (new kernel)"), "{people}");
+    let timeline = place.json(&["timeline"]);
+    let reason = timeline["unwatched"][0]["reason"].as_str().unwrap();
+    assert!(reason.ends_with("new kernel"), "{timeline}");
+    assert_eq!(timeline["actions"].as_array().unwrap().last().unwrap()["type"], "supervisor_stopped");
+    // Of one process, the end of the daemon is said, too.
+    assert!(place.run(&["timeline", "taken"]).succeeded().stdout.contains("stopped the daemon (new kernel)"));
+}
+
+#[test]
+fn what_the_figures_leave_out_is_in_a_longer_list() {
+    let place = Place::new();
+    let processes = "[[process]]\nname = 'one'\ncommand = 'sleep'\nargs = ['1000']\ninstances = 7\n";
+    std::fs::write(place.path("ecosystem.toml"), processes).unwrap();
+    place.run(&["up"]).succeeded();
+    let text = |args: &[&str]| place.run(&[&["timeline", "--width", "200"], args].concat()).succeeded().stdout;
+    let short = text(&[]);
+    assert!(short.contains(" and 3 more") && short.contains("timeline --limit all"), "{short}");
+    let long = text(&["--limit", "all"]);
+    let people = long.split_once("by people").unwrap().1;
+    assert!(people.matches("one-").count() == 7 && !people.contains("more"), "{long}");
 }
 
 #[test]

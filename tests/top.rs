@@ -1,6 +1,6 @@
 //! The live screen, in a real terminal.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -79,6 +79,8 @@ fn a_process_is_stopped_with_a_reason_and_the_terminal_is_as_before() {
         let text = tmux.wait_for("stopped two (night's rest)");
         assert!(text.contains("2 processes: 1 alive, 0 down, 1 ended"), "{text}");
         tmux.keys(&["Escape"]);
+        // Read at once, both keys would be the beginning of an escape sequence.
+        wait_until("the overview is closed", || (!tmux.text().contains("Overview")).then_some(()));
         tmux.keys(&["["]);
         tmux.wait_for("THE PAST");
         tmux.keys(&["Escape"]);
@@ -155,9 +157,25 @@ fn it_notices_events_and_daemons_that_come_and_go() {
         let text = tmux.wait_for("no daemon");
         assert!(!text.contains("running  "), "{text}");
         tmux.wait_for("running (not supervised)");
-        place.run(&["start", "one"]).succeeded();
-        tmux.wait_for("● daemon runs");
-        tmux.wait_for("● one");
+        let unwatched = Command::new("date").args(["-u", "+%FT%T.%3NZ"]).output().unwrap().stdout;
+        let unwatched = String::from_utf8(unwatched).unwrap();
+        for is_over in [false, true] {
+            if is_over {
+                place.run(&["start", "one"]).succeeded();
+                tmux.wait_for("● daemon runs");
+                tmux.wait_for("● one");
+            }
+            tmux.keys(&["t"]);
+            tmux.wait_for("Jump to a time");
+            tmux.line(unwatched.trim());
+            tmux.wait_for("No daemon ran then, so this is what was recorded last.");
+            tmux.wait_for("running (last known)");
+            tmux.keys(&["["]);
+            wait_until("a daemon ran then", || (!tmux.text().contains("No daemon ran then")).then_some(()));
+            tmux.wait_for("THE PAST");
+            tmux.keys(&["Escape"]);
+            wait_until("the present", || (!tmux.text().contains("THE PAST")).then_some(()));
+        }
         tmux.keys(&["q"]);
         tmux.wait_for("code 0");
     });

@@ -69,6 +69,25 @@ test("the summary answers, and a process tells its story", async () => {
   await close(page);
 });
 
+test("a process and an answer have addresses", async () => {
+  const page = await open(report());
+  await page.locator("#processes-table button", { hasText: "broken" }).first().click();
+  const address = await page.evaluate("location.href");
+  assert.match(address, /#process=[0-9a-f-]+%2F0$/);
+  await page.locator("#processes-table button", { hasText: "flaky" }).first().click();
+  await page.goBack();
+  assert.equal(await page.locator("#process-title").textContent(), "broken");
+  await page.locator(".fact h3 a", { hasText: "What failed first?" }).click();
+  assert.match(await page.evaluate("location.href"), /#fact-what-failed-first$/);
+  await close(page);
+  const linked = await open(address);
+  assert.equal(await linked.locator("#process-title").textContent(), "broken");
+  await close(linked);
+  const unknown = await open(`${report()}#process=%E0%A4%A`);
+  assert.ok(await unknown.locator("#process").isHidden());
+  await close(unknown);
+});
+
 test("hostile text is shown and not executed", async () => {
   const page = await open(report());
   await page.locator("#processes-table button", { hasText: "hostile" }).first().click();

@@ -5,6 +5,7 @@ use apm2_model::event::{
     Event,
     actor::Actor,
     kind::{EventKind, RestartRule},
+    requester::Requester,
     stream_id::StreamId,
     timestamp::Timestamp,
 };
@@ -24,15 +25,19 @@ pub struct Listed<T> {
 }
 
 /// An event that an operator requested.
+///
+/// The end of a supervisor is an action of the stream of the ledger itself. A ledger may have its requester in a reason only, so
+/// that its actor is the supervisor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Action {
     /// The wall-clock time in nanoseconds since 1970, within the period.
     pub at_ns: i64,
     /// The sequence number of the event.
     pub seq: u64,
-    /// The instance.
+    /// The instance; [`StreamId::SYSTEM`] for the end of a supervisor.
     pub stream: StreamId,
-    /// The name of the kind of event: `registered`, `spec_changed`, `unregistered`, `start_requested` or `stopping`.
+    /// The name of the kind of event: `registered`, `spec_changed`, `unregistered`, `start_requested`, `stopping` or
+    /// `supervisor_stopped`.
     pub kind: &'static str,
     /// Whether it is a start that follows a stop because one request asked for both.
     pub is_second_half: bool,
@@ -84,7 +89,25 @@ impl<T> Listed<T> {
     }
 }
 
+impl Listed<Action> {
+    /// Adds an action at the place of its event.
+    pub fn insert(&mut self, action: Action) {
+        self.count = self.count.saturating_add(1);
+        let place = self.first.partition_point(|other| other.seq < action.seq);
+        self.first.insert(place, action);
+        self.first.truncate(LISTED_MAX);
+    }
+}
+
 impl Action {
+    /// The end of a supervisor, recorded by this event, as an action of the one who requested it.
+    #[must_use]
+    pub fn end_of_supervisor(event: &Event, by: Requester) -> Self {
+        let (at_ns, kind) = (event.stamp.wall_ns, event.kind.name());
+        let Requester { actor, reason } = by;
+        Self { at_ns, seq: event.seq, stream: event.stream, kind, is_second_half: false, actor, reason }
+    }
+
     /// The action in an event at this time; `None` if the event is none.
     #[must_use]
     pub fn of(event: &Event, at_ns: i64) -> Option<Self> {

@@ -6,6 +6,7 @@ use apm2_model::{
     event::{
         Event,
         kind::{EventKind, RestartRule},
+        requester::Requester,
         stream_id::StreamId,
     },
     state::{
@@ -50,7 +51,7 @@ struct LaneFold {
     stops: BTreeMap<(StopBy, EndCause), u64>,
     outages: OutageFold,
     statistics: StatisticsFold,
-    gave_up: Option<RestartRule>,
+    postponed: Option<Requester>,
 }
 
 impl LanesFold {
@@ -125,7 +126,6 @@ fn order(lane: &Lane) -> (&str, u32, StreamId) {
 impl LaneFold {
     fn new(before: Option<&Stream>, grid: Grid) -> Self {
         let segments = SegmentFold::new(before, grid.from_ns());
-        let gave_up = before.and_then(|stream| stream.gave_up);
         Self {
             segments,
             spans: SpanFold::new(grid),
@@ -134,7 +134,7 @@ impl LaneFold {
             stops: BTreeMap::new(),
             outages: OutageFold::new(before.is_some_and(is_down), grid.from()),
             statistics: StatisticsFold::new(before, grid.from()),
-            gave_up,
+            postponed: None,
         }
     }
 
@@ -156,10 +156,10 @@ impl LaneFold {
             }
         }
         match &event.kind {
-            EventKind::RestartRefused { rule } => self.gave_up = rule.is_giving_up().then_some(*rule),
-            EventKind::SpecChanged { .. } | EventKind::Unregistered | EventKind::StartRequested { .. } => {
-                self.gave_up = None;
+            EventKind::RestartRefused { rule: RestartRule::StopRequested } => {
+                self.postponed = Some(Requester { actor: event.actor.clone(), reason: event.reason.clone() });
             }
+            EventKind::StartRequested { .. } | EventKind::RestartScheduled { .. } => self.postponed = None,
             _ => {}
         }
         Ok(())
@@ -174,7 +174,8 @@ impl LaneFold {
             id,
             handle: self.segments.handle()?.clone(),
             state: self.segments.state(),
-            gave_up: self.gave_up,
+            gave_up: self.segments.gave_up(),
+            postponed: self.postponed,
             spans: self.spans.finish(),
             counts: self.counts,
             last_end: self.last_end,

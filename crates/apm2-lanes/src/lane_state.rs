@@ -25,10 +25,10 @@ pub enum LaneState {
     Unhealthy,
     /// The process has ended, and a restart is scheduled.
     Waiting,
-    /// SIGKILL of the supervisor ended the process, and no restart is scheduled.
+    /// SIGKILL of the supervisor ended the process, no restart is scheduled, and it was not given up.
     Terminated,
-    /// The process failed, and no restart is scheduled.
-    Crashed,
+    /// No restart is scheduled, and the process failed or was given up, such as an agent whose budget is spent.
+    Down,
 }
 
 impl LaneState {
@@ -42,20 +42,22 @@ impl LaneState {
         Self::Unhealthy,
         Self::Waiting,
         Self::Terminated,
-        Self::Crashed,
+        Self::Down,
     ];
 
-    /// The lane state of an instance in this state. `is_waiting` is whether a restart is scheduled.
+    /// The lane state of an instance in this state. `is_waiting` is whether a restart is scheduled, and `is_given_up` whether the
+    /// supervisor does not make a restart that the policy asks for.
     #[must_use]
-    pub const fn new(state: &ProcessState, is_waiting: bool) -> Self {
+    pub const fn new(state: &ProcessState, is_waiting: bool, is_given_up: bool) -> Self {
         match state {
             ProcessState::Starting => Self::Starting,
             ProcessState::Running => Self::Running,
             ProcessState::Unhealthy => Self::Unhealthy,
             ProcessState::Stopping => Self::Stopping,
             _ if is_waiting => Self::Waiting,
+            _ if is_given_up => Self::Down,
             ProcessState::Stopped { .. } => Self::Stopped,
-            ProcessState::Crashed { .. } => Self::Crashed,
+            ProcessState::Crashed { .. } => Self::Down,
             ProcessState::Terminated => Self::Terminated,
         }
     }
@@ -65,7 +67,8 @@ impl LaneState {
     pub fn of(stream: Option<&Stream>) -> Self {
         match stream {
             Some(stream) if !stream.unregistered => {
-                Self::new(&stream.handle.state, matches!(stream.follow_up, FollowUp::Restart { .. }))
+                let is_waiting = matches!(stream.follow_up, FollowUp::Restart { .. });
+                Self::new(&stream.handle.state, is_waiting, stream.gave_up.is_some())
             }
             _ => Self::Absent,
         }
@@ -83,7 +86,7 @@ impl LaneState {
             Self::Unhealthy => "unhealthy",
             Self::Waiting => "waiting",
             Self::Terminated => "terminated",
-            Self::Crashed => "crashed",
+            Self::Down => "down",
         }
     }
 

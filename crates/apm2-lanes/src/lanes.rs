@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use apm2_model::{
-    event::{kind::RestartRule, stream_id::StreamId},
+    event::{kind::RestartRule, requester::Requester, stream_id::StreamId},
     state::{
         handle::ProcessHandle,
         statistics::{EndCause, RunStatistics},
@@ -31,6 +31,9 @@ pub struct Lane {
     pub state: LaneState,
     /// Why the supervisor does not make a restart that the policy asks for, at the end of the period.
     pub gave_up: Option<RestartRule>,
+    /// Who called off the restart that the policy asks for, at the end of the period: a supervisor that ended, as a rule. `None` before
+    /// the period.
+    pub postponed: Option<Requester>,
     /// The states and marks in the buckets of the grid. The spans cover all buckets, in their order.
     pub spans: Vec<Span>,
     /// The number of marks in the period.

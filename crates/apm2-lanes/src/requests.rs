@@ -20,7 +20,7 @@ pub enum RequestKind {
     Remove,
     /// To start processes. They may have been added for it.
     Start,
-    /// To stop processes.
+    /// To stop processes, or the supervisor.
     Stop,
     /// To stop and start processes.
     Restart,

@@ -1,7 +1,10 @@
 //! The states of one instance over a period, one after the other.
 
 use apm2_model::{
-    event::{Event, kind::EventKind},
+    event::{
+        Event,
+        kind::{EventKind, RestartRule},
+    },
     state::{handle::ProcessHandle, stream::Stream, transition::IllegalTransition},
 };
 
@@ -42,6 +45,8 @@ pub struct SegmentFold {
     /// The instance; `None` before it was registered.
     handle: Option<ProcessHandle>,
     is_waiting: bool,
+    /// Why the supervisor does not make a restart that the policy asks for.
+    gave_up: Option<RestartRule>,
     is_removed: bool,
     /// Who requested the stop in progress; `None` if none is.
     stop: Option<StopBy>,
@@ -57,6 +62,7 @@ impl SegmentFold {
         Self {
             handle: before.map(|stream| stream.handle.clone()),
             is_waiting: shown == LaneState::Waiting,
+            gave_up: before.and_then(|stream| stream.gave_up),
             is_removed: before.is_some_and(|stream| stream.unregistered),
             stop: before.and_then(StopBy::in_progress),
             shown,
@@ -77,23 +83,23 @@ impl SegmentFold {
             (Some(handle), _) => handle.apply(event)?,
         }
         match &event.kind {
-            EventKind::SpecChanged { .. } => self.is_removed = false,
-            EventKind::Unregistered => (self.is_removed, self.is_waiting) = (true, false),
+            EventKind::SpecChanged { .. } => (self.is_removed, self.gave_up) = (false, None),
+            EventKind::Unregistered => (self.is_removed, self.is_waiting, self.gave_up) = (true, false, None),
             EventKind::RestartScheduled { .. } => self.is_waiting = true,
-            EventKind::RestartRefused { .. } => {
-                self.is_waiting = false;
+            EventKind::RestartRefused { rule } => {
+                (self.is_waiting, self.gave_up) = (false, rule.is_giving_up().then_some(*rule));
                 // What follows the stop in progress is decided now, and not left to the policy any more.
                 let by = StopBy::of(&event.actor);
                 let decided = if by.is_left_to_policy() { StopBy::Supervisor } else { by };
                 self.stop = self.stop.map(|stop| if stop.is_left_to_policy() { decided } else { stop });
             }
-            EventKind::StartRequested { .. } => (self.is_waiting, self.stop) = (false, None),
+            EventKind::StartRequested { .. } => (self.is_waiting, self.gave_up, self.stop) = (false, None, None),
             EventKind::Stopping { .. } => self.stop = Some(StopBy::of(&event.actor)),
             EventKind::Stopped { .. } | EventKind::Crashed { .. } | EventKind::Terminated { .. } => self.stop = None,
             _ => {}
         }
         self.shown = match &self.handle {
-            Some(handle) if !self.is_removed => LaneState::new(&handle.state, self.is_waiting),
+            Some(handle) if !self.is_removed => LaneState::new(&handle.state, self.is_waiting, self.gave_up.is_some()),
             _ => LaneState::Absent,
         };
         Ok(())
@@ -103,6 +109,12 @@ impl SegmentFold {
     #[must_use]
     pub const fn state(&self) -> LaneState {
         self.shown
+    }
+
+    /// Why the supervisor does not make a restart that the policy asks for; `None` if there is no such restart.
+    #[must_use]
+    pub const fn gave_up(&self) -> Option<RestartRule> {
+        self.gave_up
     }
 
     /// Who requested the stop in progress; `None` if none is.

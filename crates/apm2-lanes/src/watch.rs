@@ -2,24 +2,24 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
-use apm2_model::event::timestamp::Timestamp;
+use apm2_model::event::{requester::Requester, timestamp::Timestamp};
 
-use crate::{grid::Grid, outage::elapsed_ns};
+use crate::{actions::UnobservedEnd, grid::Grid, outage::elapsed_ns};
 
 /// Largest number of gaps that are kept, the longest ones.
 pub const GAPS_MAX: usize = 1000;
 
 /// How the supervision ended before a gap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GapCause {
-    /// The supervisor ended in order, and recorded its end.
-    Stopped,
+    /// The supervisor ended in order, and recorded its end. Who requested that, as far as it is recorded.
+    Stopped(Requester),
     /// The supervisor ended without recording its end: it was killed, or the machine went down.
     Died,
 }
 
 /// A time in which no supervisor ran.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
     /// The end of the supervision, or the beginning of the period. If the supervisor died, the time of the last event before that.
     pub from: Timestamp,
@@ -52,6 +52,29 @@ pub struct Watch {
     pub buckets_ns: Vec<u64>,
 }
 
+impl Watch {
+    /// The gap in which the period ends, if no supervisor ran then.
+    #[must_use]
+    pub fn open_gap(&self) -> Option<&Gap> {
+        self.gaps.last().filter(|gap| gap.is_open)
+    }
+
+    /// The kept gaps, each with those of the ends that happened in it, as far as is known.
+    #[must_use]
+    pub fn with_ends<'a>(&'a self, ends: &'a [UnobservedEnd]) -> Vec<(&'a Gap, Vec<&'a UnobservedEnd>)> {
+        let mut found: Vec<(&Gap, Vec<&UnobservedEnd>)> = self.gaps.iter().map(|gap| (gap, Vec::new())).collect();
+        for end in ends {
+            // It was found after the gap. The gaps before that ended before it was seen for the last time.
+            let place = self.gaps.partition_point(|gap| gap.to.wall_ns <= end.not_after.wall_ns);
+            let of_gap = place.checked_sub(1).and_then(|place| found.get_mut(place));
+            if let Some((_, of_gap)) = of_gap.filter(|(gap, _)| end.not_before.wall_ns <= gap.to.wall_ns) {
+                of_gap.push(end);
+            }
+        }
+        found
+    }
+}
+
 /// A gap by its length and its number.
 #[derive(Debug)]
 struct Kept {
@@ -64,8 +87,8 @@ struct Kept {
 #[derive(Debug)]
 pub struct WatchFold {
     grid: Grid,
-    /// The end of the supervision, if its end is recorded.
-    stopped: Option<Timestamp>,
+    /// The end of the supervision, if its end is recorded, and who requested it.
+    stopped: Option<(Timestamp, Requester)>,
     /// The longest gaps; the shortest of them is the greatest element.
     kept: BinaryHeap<Reverse<Kept>>,
     count: u64,
@@ -97,14 +120,14 @@ impl WatchFold {
     /// The fold at the beginning of the period. `stopped` is the end of the latest supervisor before the period, if it has recorded its
     /// end and no other one has started since.
     #[must_use]
-    pub fn new(grid: Grid, stopped: Option<Timestamp>) -> Self {
+    pub fn new(grid: Grid, stopped: Option<(Timestamp, Requester)>) -> Self {
         let buckets_ns = vec![0; usize::try_from(grid.buckets()).unwrap_or(0)];
         Self { grid, stopped, kept: BinaryHeap::new(), count: 0, total_ns: 0, buckets_ns }
     }
 
-    /// A supervisor recorded its end.
-    pub fn stopped(&mut self, at: Timestamp) {
-        self.stopped = Some(at);
+    /// A supervisor recorded its end, which `by` requested.
+    pub fn stopped(&mut self, at: Timestamp, by: Requester) {
+        self.stopped = Some((at, by));
     }
 
     /// A supervisor started. `last_before` is the time of the last event before that, if there is one.
@@ -113,10 +136,12 @@ impl WatchFold {
     }
 
     fn add(&mut self, last_before: Option<Timestamp>, to: Timestamp, is_open: bool) {
-        let stopped = self.stopped.take();
-        let cause = if stopped.is_some() { GapCause::Stopped } else { GapCause::Died };
-        // Before the first event there was nothing to supervise.
-        let Some(from) = stopped.or(last_before) else { return };
+        let (from, cause) = match (self.stopped.take(), last_before) {
+            (Some((at, by)), _) => (at, GapCause::Stopped(by)),
+            (None, Some(last)) => (last, GapCause::Died),
+            // Before the first event there was nothing to supervise.
+            (None, None) => return,
+        };
         let from = if from.wall_ns < self.grid.from_ns() { self.grid.from() } else { from };
         if to.wall_ns <= from.wall_ns {
             return;
@@ -161,7 +186,11 @@ impl WatchFold {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::at;
+    use crate::testing::{at, operator, stream};
+
+    fn by() -> Requester {
+        Requester::from(operator())
+    }
 
     fn fold() -> WatchFold {
         WatchFold::new(Grid::new(at(100), at(200), 10), None)
@@ -169,17 +198,17 @@ mod tests {
 
     fn found(watch: &Watch) -> Vec<(i64, i64, GapCause, bool)> {
         let seconds = |stamp: Timestamp| stamp.wall_ns / 1_000_000_000;
-        watch.gaps.iter().map(|gap| (seconds(gap.from), seconds(gap.to), gap.cause, gap.is_open)).collect()
+        watch.gaps.iter().map(|gap| (seconds(gap.from), seconds(gap.to), gap.cause.clone(), gap.is_open)).collect()
     }
 
     #[test]
     fn a_gap_begins_with_the_recorded_end_or_else_with_the_last_event() {
         let mut fold = fold();
-        fold.stopped(at(110));
+        fold.stopped(at(110), by());
         fold.started(at(120), Some(at(110)));
         fold.started(at(160), Some(at(145)));
         let watch = fold.finish(None);
-        assert_eq!(found(&watch), [(110, 120, GapCause::Stopped, false), (145, 160, GapCause::Died, false)]);
+        assert_eq!(found(&watch), [(110, 120, GapCause::Stopped(by()), false), (145, 160, GapCause::Died, false)]);
         let seconds: Vec<u64> = watch.buckets_ns.iter().map(|nanos| nanos / 1_000_000_000).collect();
         assert_eq!(seconds, [0, 10, 0, 0, 5, 10, 0, 0, 0, 0]);
         assert_eq!((watch.count, watch.total_ns), (2, 25_000_000_000));
@@ -187,12 +216,12 @@ mod tests {
 
     #[test]
     fn gaps_are_cut_at_the_ends_of_the_period() {
-        let mut fold = WatchFold::new(Grid::new(at(100), at(200), 10), Some(at(50)));
+        let mut fold = WatchFold::new(Grid::new(at(100), at(200), 10), Some((at(50), by())));
         fold.started(at(120), Some(at(50)));
-        fold.stopped(at(190));
+        fold.stopped(at(190), Requester::default());
         assert_eq!(
             found(&fold.finish(None)),
-            [(100, 120, GapCause::Stopped, false), (190, 200, GapCause::Stopped, true)]
+            [(100, 120, GapCause::Stopped(by()), false), (190, 200, GapCause::Stopped(Requester::default()), true)]
         );
     }
 
@@ -204,10 +233,32 @@ mod tests {
     }
 
     #[test]
+    fn each_unseen_end_belongs_to_one_gap() {
+        let mut fold = fold();
+        fold.started(at(120), Some(at(110)));
+        fold.started(at(160), Some(at(145)));
+        let watch = fold.finish(Some(at(190)));
+        let end = |not_before, not_after| UnobservedEnd {
+            stream: stream(1),
+            mark: None,
+            not_before: at(not_before),
+            not_after: at(not_after),
+        };
+        let ends = [end(110, 121), end(145, 161), end(145, 165), end(170, 171)];
+        let found: Vec<Vec<i64>> = watch
+            .with_ends(&ends)
+            .into_iter()
+            .map(|(_, ends)| ends.iter().map(|end| end.not_after.wall_ns / 1_000_000_000).collect())
+            .collect();
+        assert_eq!(found, [vec![121], vec![161, 165], vec![]]);
+        assert!(watch.open_gap().is_some_and(|gap| gap.from == at(190)));
+    }
+
+    #[test]
     fn of_many_gaps_the_longest_are_kept() {
         let mut fold = WatchFold::new(Grid::new(at(0), at(1_000_000), 10), None);
         for number in 0..2000 {
-            fold.stopped(at(number * 100));
+            fold.stopped(at(number * 100), by());
             fold.started(at(number * 100 + 1 + number % 50), None);
         }
         let watch = fold.finish(None);

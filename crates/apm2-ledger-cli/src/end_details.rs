@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use apm2_lanes::{lanes::Lanes, mark::Mark, summary::Summary};
+use apm2_lanes::{
+    lanes::Lanes,
+    mark::{Mark, MarkKind},
+    summary::Summary,
+};
 use apm2_ledger::{EventQuery, EventsQuestion};
 use apm2_model::event::{
     Event,
@@ -15,7 +19,7 @@ use apm2_model::event::{
 use crate::source::{LedgerSource, ReadFailure};
 
 /// Largest number of processes that are down, and of ends that no daemon observed, whose details are read.
-pub(crate) const NAMED_MAX: usize = 6;
+pub(crate) const NAMED_MAX: usize = 40;
 
 /// Events of a process before an end, and from it on, among which are the request of the stop and the last lines.
 const NEAR_MAX: u64 = 16;
@@ -27,8 +31,18 @@ pub(crate) struct EndDetail {
     pub(crate) failure: Option<SpawnFailure>,
     /// Who requested the stop, and the reason on record.
     pub(crate) stop: Option<(Actor, Option<String>)>,
-    /// The last line of its output: of stderr, or else of stdout.
-    pub(crate) last_line: Option<String>,
+    /// The last line of its output; `None` if no process ran.
+    pub(crate) last_line: Option<LastLine>,
+}
+
+/// The last line of the output of a run: of stderr, or else of stdout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LastLine {
+    Recorded(String),
+    /// The process wrote nothing.
+    Nothing,
+    /// The last lines are not on record: those of runs that were stopped never are.
+    NotRecorded,
 }
 
 /// The details of the ends that [`Summary`] and the list of unobserved ends name, by the sequence number of their marks.
@@ -73,8 +87,9 @@ impl EndDetail {
         }
         let after = EventsQuestion { max: NEAR_MAX, ..EventsQuestion::all(query(), (mark.seq, upto)) };
         events.extend(source.events_in_order(&after)?);
-        let mut detail = Self::default();
-        events.into_iter().filter(|event| event.run == mark.run).for_each(|event| detail.note(event));
+        events.retain(|event| event.run == mark.run);
+        let mut detail = Self { last_line: without_lines(&mark.kind, &events), ..Self::default() };
+        events.into_iter().for_each(|event| detail.note(event));
         Ok(detail)
     }
 
@@ -84,9 +99,26 @@ impl EndDetail {
             EventKind::Stopping { .. } => self.stop = Some((event.actor, event.reason)),
             EventKind::OutputTail { stdout, stderr } => {
                 let last = |lines: Vec<String>| lines.into_iter().rfind(|line| !line.trim().is_empty());
-                self.last_line = last(stderr).or_else(|| last(stdout));
+                let line = last(stderr).or_else(|| last(stdout));
+                self.last_line = Some(line.map_or(LastLine::Nothing, LastLine::Recorded));
             }
             _ => {}
         }
+    }
+}
+
+/// What is known of the last line of a run that ended in this way, and of which no lines are recorded. The lines of a failed run are, if
+/// it wrote any and its outputs were read to their ends.
+fn without_lines(end: &MarkKind, events: &[Event]) -> Option<LastLine> {
+    let is_incomplete = |event: &Event| {
+        matches!(
+            event.kind,
+            EventKind::EndUnobserved { .. } | EventKind::OutputLeaked { .. } | EventKind::OutputDropped { .. }
+        )
+    };
+    match end {
+        MarkKind::FailedStart(_) => None,
+        MarkKind::Crash(_) | MarkKind::Kill(..) if !events.iter().any(is_incomplete) => Some(LastLine::Nothing),
+        _ => Some(LastLine::NotRecorded),
     }
 }

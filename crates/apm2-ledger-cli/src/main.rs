@@ -32,6 +32,7 @@ mod source;
 mod stats;
 mod status;
 mod steps;
+mod supervisors;
 mod terminal;
 mod time;
 mod top;

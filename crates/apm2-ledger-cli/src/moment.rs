@@ -12,6 +12,8 @@ pub(crate) struct Moment {
     pub(crate) now: DateTime<Utc>,
     /// Whether this point is the present.
     pub(crate) is_present: bool,
+    /// Whether it is in the past and it was found that no daemon ran then, so that the states are the last known ones.
+    pub(crate) is_unwatched: bool,
 }
 
 impl Moment {
@@ -19,7 +21,7 @@ impl Moment {
     pub(crate) fn present() -> Self {
         // The greatest number is used instead of the number of events. With the number of events, a replay would end
         // before a damaged last event without an error.
-        Self { seq: u64::MAX, now: SystemClock.now().wall(), is_present: true }
+        Self { seq: u64::MAX, now: SystemClock.now().wall(), is_present: true, is_unwatched: false }
     }
 
     /// Whether this moment is after `other` in a ledger whose last event is `end`. The numbers of the events decide, since
@@ -29,7 +31,7 @@ impl Moment {
     }
 
     pub(crate) const fn past(seq: u64, now: DateTime<Utc>) -> Self {
-        Self { seq, now, is_present: false }
+        Self { seq, now, is_present: false, is_unwatched: false }
     }
 }
 

@@ -1,20 +1,15 @@
 //! The lanes of a period: reads the states and events that they are computed from. Prints nothing.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     ops::ControlFlow,
 };
 
-use apm2_lanes::{
-    fold::LanesFold,
-    grid::Grid,
-    lanes::Lanes,
-    segment::LANE_KINDS,
-    watch::{Watch, WatchFold},
-};
+use apm2_lanes::{fold::LanesFold, grid::Grid, lanes::Lanes, segment::LANE_KINDS, watch::Watch};
 use apm2_ledger::{EventQuery, EventsQuestion, KindSet, ReadError, ReadLedger as _, StatesQuestion, StreamAt};
 use apm2_model::{
-    event::{Event, kind::EventKind, stream_id::StreamId, timestamp::Timestamp},
+    event::stream_id::StreamId,
     state::{statistics::STATISTICS_KINDS, stream::Stream},
 };
 
@@ -28,17 +23,8 @@ use crate::{
     source::{LedgerSource, ReadFailure},
     stats::period::Period,
     status::Supervision,
+    supervisors::Supervisors,
 };
-
-/// The events of supervisors.
-const SUPERVISOR_KINDS: [&str; 2] = ["supervisor_started", "supervisor_stopped"];
-
-/// The events that opening a ledger records. They are no sign that a supervisor ran before.
-const OPENING_KINDS: [&str; 3] = ["checkpointed", "store_rebuilt", "tail_cut"];
-
-/// Largest number of supervisors that died for which the last event before is asked for. For further ones, the gap begins with the event
-/// of a supervisor before it.
-const DEATHS_ASKED_MAX: u64 = 1000;
 
 /// The lanes of a period, what the agents among them used, and when no supervisor ran.
 #[derive(Debug)]
@@ -49,9 +35,9 @@ pub(crate) struct Timeline {
     pub(crate) details: EndDetails,
 }
 
-/// The agent that used most.
+/// An agent that used most, or that was stopped for good.
 #[derive(Debug)]
-pub(crate) struct MostSpent {
+pub(crate) struct Spender {
     pub(crate) id: StreamId,
     pub(crate) spent: Spent,
     /// When and why it was stopped for good, in words.
@@ -59,16 +45,30 @@ pub(crate) struct MostSpent {
 }
 
 impl Timeline {
-    /// The agent with the greatest cost, or with the most tokens if none has a cost; `None` if none used anything.
-    pub(crate) fn most_spent(&self) -> Option<MostSpent> {
+    /// The agents with the greatest cost, or with the most tokens if none has a cost: the first of them, and those that were stopped for
+    /// good, such as by a budget.
+    pub(crate) fn spenders(&self) -> Vec<Spender> {
         let order = |spent: &Spent| {
             let usage = spent.totals.usage;
             (spent.cost_micros().unwrap_or(0), usage.input.saturating_add(usage.output))
         };
-        let (id, spent) = self.spent.iter().max_by_key(|(_, spent)| order(spent))?;
-        let of_agent = self.lanes.refusals.first.iter().rev().filter(|refusal| refusal.stream == *id);
-        let stopped = of_agent.filter_map(|refusal| Some((refusal.at_ns, stopped_for_good(&refusal.rule)?))).next();
-        (order(spent) > (0, 0)).then_some(MostSpent { id: *id, spent: *spent, stopped })
+        let stops = self.lanes.refusals.first.iter();
+        let mut stopped: BTreeMap<StreamId, (i64, String)> = stops
+            .filter_map(|refusal| Some((refusal.stream, (refusal.at_ns, stopped_for_good(&refusal.rule)?))))
+            .collect();
+        let mut agents: Vec<(&StreamId, &Spent)> =
+            self.spent.iter().filter(|(_, spent)| order(spent) > (0, 0)).collect();
+        agents.sort_by_key(|(_, spent)| Reverse(order(spent)));
+        let spender = |(place, (id, spent)): (usize, (&StreamId, &Spent))| {
+            let stopped = stopped.remove(id);
+            (place == 0 || stopped.is_some()).then_some(Spender { id: *id, spent: *spent, stopped })
+        };
+        agents.into_iter().enumerate().filter_map(spender).collect()
+    }
+
+    /// Whether the period ends in a time without a supervisor, so that the states at its end are the last known ones.
+    pub(crate) fn is_last_known(&self) -> bool {
+        self.watch.open_gap().is_some()
     }
 }
 
@@ -78,11 +78,7 @@ pub(crate) struct PeriodLanes {
     lanes: Lanes,
     spent: BTreeMap<StreamId, Spent>,
     details: EndDetails,
-    watch: WatchFold,
-    /// The last event before the end of the supervision, if no supervisor recorded anything after it.
-    last_event: Option<Timestamp>,
-    /// Whether a later event shows whether a supervisor ran at the end of the period.
-    is_followed: bool,
+    supervisors: Supervisors,
 }
 
 /// The instances whose lanes are asked for.
@@ -127,17 +123,16 @@ impl PeriodLanes {
             apply(source, &EventsQuestion::all(query, period.seqs), &mut fold)?;
         }
         let spent = spent(source, &streams, period)?;
-        let (watch, last_event, is_followed) = watch(source, grid, period)?;
-        let lanes = fold.finish();
+        let mut supervisors = Supervisors::read(source, grid, period)?;
+        let mut lanes = fold.finish();
+        supervisors.actions.drain(..).for_each(|action| lanes.actions.insert(action));
         let details = EndDetails::read(source, &lanes, period.seqs.1)?;
-        Ok(Self { lanes, spent, details, watch, last_event, is_followed })
+        Ok(Self { lanes, spent, details, supervisors })
     }
 
     /// The timeline of the period. `supervision` is whether a supervisor runs now.
     pub(crate) fn finish(self, supervision: Supervision) -> Timeline {
-        let is_silent = self.is_followed || supervision == Supervision::Absent;
-        let last_event = self.last_event.filter(|_| is_silent);
-        let watch = self.watch.finish(last_event);
+        let watch = self.supervisors.finish(supervision);
         Timeline { lanes: self.lanes, spent: self.spent, watch, details: self.details }
     }
 }
@@ -200,60 +195,4 @@ fn spent(source: &LedgerSource, streams: &[Stream], period: &Period) -> Result<B
         SpendingKey::Day(_) | SpendingKey::Model { .. } => None,
     };
     Ok(spending.rows.into_iter().filter_map(of_process).collect())
-}
-
-/// Reads when supervisors started and ended in the period. Also returns the last event of the supervisor that had died at the end of
-/// the period if none runs now, and whether a later event shows that it had died.
-fn watch(
-    source: &LedgerSource,
-    grid: Grid,
-    period: &Period,
-) -> Result<(WatchFold, Option<Timestamp>, bool), ReadFailure> {
-    let (first, last) = period.seqs;
-    let supervisors = || EventQuery { kinds: Some(KindSet::named(SUPERVISOR_KINDS)), ..EventQuery::default() };
-    let before = EventsQuestion::last(supervisors(), (1, first.saturating_sub(1)), 1);
-    let mut latest = source.events_in_order(&before)?.pop();
-    let mut fold = WatchFold::new(grid, latest.as_ref().filter(|event| is_end(event)).map(|event| event.stamp));
-    // Questions are asked after the events were read, since a source answers one at a time.
-    let events = source.events_in_order(&EventsQuestion::all(supervisors(), period.seqs))?;
-    let mut asked = 0;
-    for event in events {
-        if is_end(&event) {
-            fold.stopped(event.stamp);
-        } else {
-            let was_ended = latest.as_ref().is_some_and(is_end);
-            let before = match &latest {
-                _ if was_ended => None,
-                Some(latest) if asked >= DEATHS_ASKED_MAX => Some(latest.stamp),
-                _ => last_before(source, event.seq)?,
-            };
-            asked += u64::from(!was_ended);
-            fold.started(event.stamp, before);
-        }
-        latest = Some(event);
-    }
-    let after = EventsQuestion { max: 1, ..EventsQuestion::all(supervisors(), (last.saturating_add(1), u64::MAX)) };
-    let next = if last == u64::MAX { None } else { source.events_in_order(&after)?.pop() };
-    let is_ended = latest.as_ref().is_some_and(is_end);
-    let last_event = match &next {
-        // It ran at the end of the period, and a ledger without events of supervisors says nothing of them.
-        Some(next) if is_end(next) => None,
-        Some(next) if !is_ended => last_before(source, next.seq)?,
-        None if latest.is_some() && !is_ended => last_before(source, u64::MAX)?,
-        _ => None,
-    };
-    let last_event = last_event.filter(|stamp| stamp.wall_ns < period.to.wall_ns);
-    Ok((fold, last_event, next.is_some()))
-}
-
-const fn is_end(event: &Event) -> bool {
-    matches!(event.kind, EventKind::SupervisorStopped)
-}
-
-/// The time of the last event before event `seq` that a supervisor recorded.
-fn last_before(source: &LedgerSource, seq: u64) -> Result<Option<Timestamp>, ReadFailure> {
-    let kinds = EventKind::NAMES.into_iter().filter(|kind| !OPENING_KINDS.contains(kind));
-    let query = EventQuery { kinds: Some(KindSet::named(kinds)), ..EventQuery::default() };
-    let question = EventsQuestion::last(query, (1, seq.saturating_sub(1)), 1);
-    Ok(source.events_in_order(&question)?.pop().map(|event| event.stamp))
 }

@@ -121,6 +121,7 @@ impl StatusContext {
             supervised: self.supervision.map(|supervision| is_kept && supervision != Supervision::Absent),
             observed,
             restart: Restart::of(stream.follow_up, &self.moment),
+            is_unwatched: self.moment.is_unwatched,
         }
     }
 
@@ -166,6 +167,8 @@ pub(crate) struct InstanceStatus<'a> {
     pub(crate) observed: Option<KernelState>,
     /// The restart that the instance waits for.
     pub(crate) restart: Option<Restart>,
+    /// Whether it is shown at a moment of the past at which no daemon ran.
+    pub(crate) is_unwatched: bool,
 }
 
 impl InstanceStatus<'_> {
@@ -187,15 +190,19 @@ impl InstanceStatus<'_> {
         self.stream.handle.pid.filter(|_| !self.is_doubtful())
     }
 
-    /// The uptime of the process; `None` when the process may have ended.
+    /// The uptime of the process; `None` when the process may have ended, also at a moment of the past without a daemon.
     pub(crate) fn uptime_secs(&self) -> Option<i64> {
-        self.stream.handle.uptime_secs_at(self.now).filter(|_| !self.is_doubtful())
+        self.stream.handle.uptime_secs_at(self.now).filter(|_| !self.is_doubtful() && !self.is_unwatched)
     }
 
-    /// CPU use and memory at the last sample; `None` when no daemon measures them now.
+    /// CPU use and memory at the last sample; `None` when no daemon measures them at the moment.
     pub(crate) fn usage(&self) -> (Option<f32>, Option<u64>) {
         let handle = &self.stream.handle;
-        if self.observed.is_some() { (None, None) } else { (handle.cpu_percent, handle.memory_bytes) }
+        if self.observed.is_some() || self.is_unwatched {
+            (None, None)
+        } else {
+            (handle.cpu_percent, handle.memory_bytes)
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 // The state of the page, and what follows from its changes.
 
 // The version of the document that this script reads.
-const DOCUMENT_VERSION = 2;
+const DOCUMENT_VERSION = 3;
 
 const app = { document: null, isLive: false, canControl: false, selected: null, filter: "", only: "all", sort: { name: "", isDown: false } };
 
@@ -33,6 +33,7 @@ function take(doc) {
   app.canControl = Boolean(doc.can_control);
   if (wasWhole) { timeline.from = doc.period.from_ms; timeline.to = doc.period.to_ms; }
   redraw();
+  if (!before) followAddress();
 }
 
 // Draws, and gives the focus to the element that has the place of the one that had it.
@@ -47,7 +48,11 @@ function redraw() {
   if (found) found.focus({ preventScroll: true });
 }
 
+// The address of a process on the page, so that it can be linked.
+const addressOf = (key) => `#process=${encodeURIComponent(key)}`;
+
 function select(key) {
+  if (location.hash !== addressOf(key)) history.pushState(null, "", addressOf(key));
   if (key !== app.selected) put("process-body");
   app.selected = key;
   drawTimeline(app.document);
@@ -55,6 +60,15 @@ function select(key) {
   drawProcess(app.document);
   byId("process").focus({ preventScroll: true });
   byId("process").scrollIntoView({ block: "nearest" });
+}
+
+// Selects the process that the address names, if the page has it.
+function followAddress() {
+  const [, name] = location.hash.match(/^#process=(.+)$/) || [];
+  if (!name || !app.document) return;
+  let key = null;
+  try { key = decodeURIComponent(name); } catch { return; }
+  if (key !== app.selected && app.document.processes.some((one) => one.key === key)) select(key);
 }
 
 function choose() {
@@ -88,6 +102,8 @@ function begin() {
   byId("only").addEventListener("change", choose);
   timelineControls();
   legend();
+  window.addEventListener("popstate", followAddress);
+  window.addEventListener("hashchange", followAddress);
   window.addEventListener("beforeprint", () => {
     if (!app.document) return;
     byId("legend").open = true;

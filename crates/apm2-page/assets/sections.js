@@ -13,6 +13,28 @@ function named(doc, one) {
 
 const andMore = (more) => (more > 0 ? ` and ${count(more)} more` : null);
 
+// Names that are shown at once; the others open.
+const NAMES_SHOWN = 6;
+
+// The processes of a request: the first ones, and the others on demand.
+function processNames(doc, request) {
+  const names = (some) => some.map((one, place) => [place > 0 ? ", " : null, named(doc, one)]);
+  const others = request.processes.slice(NAMES_SHOWN);
+  const unlisted = request.more > 0 ? ` and ${count(request.more)} more, see \`apm2-ledger timeline --limit all\`` : null;
+  return [names(request.processes.slice(0, NAMES_SHOWN)),
+    others.length > 0 ? el("details", {}, el("summary", {}, andMore(others.length + request.more).trim()), names(others), unlisted) : unlisted];
+}
+
+// Where the parts of an answer are that are left out.
+function elsewhere(fact) {
+  if (!fact.more_in) return null;
+  const text = fact.more > 0 ? `${andMore(fact.more).trim()}, see ` : "all names: ";
+  return el("p", { class: "help" }, text, el("a", { href: `#${fact.more_in}` }, byId(`${fact.more_in}-title`).textContent));
+}
+
+// The address of an answer on the page.
+const factId = (fact) => `fact-${fact.question.toLowerCase().replace(/[^a-z]+/g, "-").replace(/-$/, "")}`;
+
 function drawHead(doc) {
   byId("title").textContent = app.isLive ? "Processes, live" : "Process report";
   document.title = app.isLive ? "apm2-ledger: live" : "apm2-ledger: process report";
@@ -28,7 +50,8 @@ function factPart(doc, part) {
   return el("div", { class: "part" },
     el("p", { class: "answer" }, part.process ? [named(doc, part.process), " "] : null, part.answer),
     times || part.details ? el("p", { class: "help" }, times, hasBoth ? ": " : null, part.details) : null,
-    part.last_line === null ? null : el("p", { class: "help" }, "last line: ", el("q", {}, part.last_line)));
+    part.last_line === null ? null : el("p", { class: "help" }, "last line: ", el("q", {}, part.last_line)),
+    part.parts.length > 0 ? el("ul", {}, part.parts.map((one) => el("li", {}, factPart(doc, one))), part.more > 0 ? el("li", {}, andMore(part.more).trim()) : null) : null);
 }
 
 function drawFacts(doc) {
@@ -36,11 +59,11 @@ function drawFacts(doc) {
     put("facts", el("p", {}, doc.ledger.events === 0 ? "Nothing is recorded in this ledger yet. `apm2-ledger run -- COMMAND` records a first process." : "No process was recorded in this period. A longer one, such as --since '7 days ago', may have some."));
     return;
   }
-  put("facts", doc.facts.map((fact) => el("div", { class: `fact ${fact.tone}` },
-    el("h3", {}, fact.question),
+  put("facts", doc.facts.map((fact) => el("div", { class: `fact ${fact.tone}`, id: factId(fact) },
+    el("h3", {}, el("a", { href: `#${factId(fact)}` }, fact.question)),
     fact.answer === "" ? null : el("p", { class: "answer" }, fact.answer),
     fact.parts.map((part) => factPart(doc, part)),
-    fact.more > 0 ? el("p", { class: "help" }, andMore(fact.more).trim()) : null)));
+    elsewhere(fact))));
 }
 
 function shownProcesses(doc) {
@@ -180,15 +203,15 @@ function drawWatch(doc) {
   const section = (title, columns, rows, all) => (rows.length > 0 ? [el("h3", {}, title), table(title, columns, rows), noted(all, rows.length)] : null);
   put("watch-body",
     section("When no daemon ran", [
-      { name: "From", cell: (one) => time(one.from_ms) }, { name: "To", cell: (one) => (one.is_open ? "now" : time(one.to_ms)) }, { name: "Length", kind: "number", cell: (one) => duration(one.to_ms - one.from_ms) },
-      { name: "Why", kind: "text", cell: (one) => (one.cause === "stopped" ? "the daemon was ended in order" : "the daemon died: it recorded no stop") },
+      { name: "From", cell: (one) => time(one.from_ms) }, { name: "To", cell: (one) => (one.is_open ? "now" : time(one.to_ms)) }, { name: "Length", kind: "number", cell: (one) => duration(one.length_ms) },
+      { name: "Why", kind: "text", cell: (one) => one.cause },
     ], doc.gaps, doc.gaps_count),
     section("What ended unseen", [
       { name: "Process", cell: (one) => named(doc, one.process) }, { name: "Last seen", cell: (one) => time(one.from_ms) }, { name: "Found", cell: (one) => time(one.to_ms) }, { name: "How it ended", kind: "text", cell: (one) => one.text || "-" },
     ], doc.unseen, doc.unseen_count),
     section("What persons asked for", [
       { name: "Time", cell: (one) => time(one.at_ms) }, { name: "Who", cell: (one) => one.who }, { name: "What", cell: (one) => one.what },
-      { name: "Processes", kind: "text", cell: (one) => [one.processes.map((process, place) => [place > 0 ? ", " : null, named(doc, process)]), andMore(one.more)] }, { name: "Reason", kind: "text", cell: (one) => one.reason || "-" },
+      { name: "Processes", kind: "text", cell: (one) => processNames(doc, one) }, { name: "Reason", kind: "text", cell: (one) => one.reason || "-" },
     ], doc.requests, doc.requests_count));
 }
 

@@ -1,11 +1,11 @@
 // The timeline: one lane for each process, as SVG.
 
-const STATES = ["absent", "stopped", "running", "starting", "stopping", "unhealthy", "waiting", "terminated", "crashed"];
+const STATES = ["absent", "stopped", "running", "starting", "stopping", "unhealthy", "waiting", "terminated", "down"];
 const CLASSES = ["success", "start", "restart", "stop_request", "stop", "unhealthy", "kill", "failed_start", "crash", "refusal"];
 
 const STATE_WORDS = {
   stopped: "stopped, succeeded or never started", running: "running", starting: "starting, not yet ready", stopping: "stopping",
-  unhealthy: "running, health check fails", waiting: "down, restart is scheduled", terminated: "killed after its stop timeout", crashed: "down after a failure",
+  unhealthy: "running, health check fails", waiting: "down, restart is scheduled", terminated: "killed after its stop timeout", down: "down: failed or given up",
 };
 const CLASS_WORDS = {
   success: "succeeded", start: "started", restart: "restarted by the policy", stop_request: "stop requested", stop: "stopped", unhealthy: "health check failed too often",
@@ -14,7 +14,7 @@ const CLASS_WORDS = {
 
 // The place of a state in its lane: from the top, and its height. The shape tells states apart without colour.
 const SHAPES = {
-  stopped: [11, 2], running: [4, 16], starting: [9, 11], stopping: [9, 11], unhealthy: [4, 16], waiting: [9, 6], terminated: [10, 5], crashed: [8, 8],
+  stopped: [11, 2], running: [4, 16], starting: [9, 11], stopping: [9, 11], unhealthy: [4, 16], waiting: [9, 6], terminated: [10, 5], down: [8, 8],
 };
 
 const MARK_PATHS = {
@@ -29,6 +29,9 @@ const MARK_PATHS = {
   crash: "M-6-4l2-2 4 4 4-4 2 2-4 4 4 4-2 2-4-4-4 4-2-2 4-4z",
   refusal: "M-7 0a7 7 0 1 0 14 0a7 7 0 1 0-14 0zM-4-1.5v3h8v-3z",
 };
+
+// What is said of the states at a time without a daemon. The command has the same sentence.
+const NO_DAEMON_THEN = "No daemon ran then, so this is what was recorded last.";
 
 // Distance within which marks are drawn as one.
 const NEAR_PX = 9;
@@ -221,7 +224,7 @@ function answerMoment(doc, ms) {
   const names = running.slice(0, 12).map((process) => process.name).join(", ");
   const more = running.length > 12 ? ` and ${count(running.length - 12)} more` : "";
   const gap = doc.gaps.find((one) => one.from_ms <= ms && ms <= one.to_ms);
-  const unwatched = gap ? " No daemon ran then, so this is what was recorded last." : "";
+  const unwatched = gap ? ` ${NO_DAEMON_THEN}` : "";
   const width = (doc.period.to_ms - doc.period.from_ms) / doc.period.buckets;
   const exact = width >= 2000 ? ` (to ${duration(width)})` : "";
   put("answer", el("span", {}, `At ${timeText(ms)} ${zoneName()}${exact}: ${running.length === 0 ? "nothing was running." : `${counted(running.length, "process", "processes")} alive: ${names}${more}.`}${unwatched}`));

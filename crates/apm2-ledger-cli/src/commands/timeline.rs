@@ -22,7 +22,7 @@ use crate::{
     period_lanes::{Asked, PeriodLanes, Timeline},
     render::{
         self,
-        timeline::{chart, glyph::Glyphs, svg},
+        timeline::{chart, figures::Extent, glyph::Glyphs, svg},
     },
     source::{LedgerSource, ReadFailure},
     stats::period::Period,
@@ -67,7 +67,8 @@ pub(crate) struct TimelineArgs {
     /// Width in columns; of a picture, the number of parts of the period. Default: that of the terminal, $COLUMNS, or 100
     #[arg(long, value_name = "N", value_parser = parse_width)]
     width: Option<usize>,
-    /// Number of lanes, or `all`. Of more, those with the most outages and restarts are shown
+    /// Number of lanes, or `all`. Of more, those with the most outages and restarts are shown. With `all`, the figures below leave
+    /// nothing out either
     #[arg(long, short = 'n', value_name = "N", value_parser = parse_count, default_value = LIMIT)]
     limit: u64,
     /// Use ASCII characters only, as on a dumb terminal
@@ -111,8 +112,9 @@ fn print(
     context: &Context,
 ) -> io::Result<()> {
     let shown = render::timeline::chosen(timeline, args.limit);
+    let extent = if args.limit == u64::MAX { Extent::ALL } else { Extent::SHORT };
     if context.is_svg {
-        return svg::write(out, timeline, &shown, context.layout.zone);
+        return svg::write(out, timeline, (&shown, extent), context.layout.zone);
     }
     match context.format {
         Format::Json => write_json(out, &TimelineView::new(timeline, &shown, context.notice())),
@@ -123,7 +125,7 @@ fn print(
         Format::Table if timeline.lanes.lanes.is_empty() => writeln!(out, "{}", render::timeline::nothing(events)),
         Format::Table => {
             let glyphs = Glyphs::of_terminal(args.ascii);
-            render::timeline::page(out, timeline, (context.layout, width(args, context)), glyphs, &shown)
+            render::timeline::page(out, timeline, (context.layout, width(args, context)), glyphs, (&shown, extent))
         }
     }
 }

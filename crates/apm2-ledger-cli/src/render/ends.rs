@@ -4,18 +4,20 @@ use apm2_lanes::{
     lane_state::LaneState,
     lanes::Lane,
     mark::{Mark, MarkKind, StopBy},
+    watch::GapCause,
 };
 use apm2_model::{
-    event::{agent::finding::AgentFinding, kind::RestartRule},
+    event::{agent::finding::AgentFinding, kind::RestartRule, requester::Requester},
     spec::config::restart::RestartPolicy,
     state::statistics::EndCause,
 };
 
 use crate::{
-    end_details::{EndDetail, EndDetails},
+    end_details::{EndDetail, EndDetails, LastLine},
     render::{
         escape::escape,
         event::rule_words,
+        requests::{bracketed, person},
         stats::end_words,
         words::{self, counted},
     },
@@ -58,8 +60,22 @@ pub(crate) fn end_with_cause(mark: &Mark, details: &EndDetails) -> String {
 
 /// The last line of output before the end at a mark, escaped; `None` if there is none.
 pub(crate) fn last_line(mark: &Mark, details: &EndDetails) -> Option<String> {
-    let line = details.of(mark)?.last_line.as_ref()?;
-    Some(escape(line.trim()).into_owned())
+    match &details.of(mark)?.last_line {
+        Some(LastLine::Recorded(line)) => Some(escape(line.trim()).into_owned()),
+        _ => None,
+    }
+}
+
+/// Why there is no last line of the run that ended at a mark; `None` if there is one, or if no process ran.
+pub(crate) fn no_last_line(lane: &Lane, mark: &Mark, details: &EndDetails) -> Option<String> {
+    match details.of(mark)?.last_line.as_ref()? {
+        LastLine::Recorded(_) => None,
+        LastLine::Nothing => Some("it wrote nothing".to_owned()),
+        LastLine::NotRecorded => {
+            let name = lane.handle.display_name();
+            Some(format!("its last lines are not on record, `apm2-ledger logs {}` has what was kept", escape(&name)))
+        }
+    }
 }
 
 /// The end of a run that was stopped.
@@ -80,17 +96,38 @@ pub(crate) const fn requester(by: StopBy) -> &'static str {
     }
 }
 
-/// Why a process that is down does not run again. It is escaped.
-pub(crate) fn why_down(lane: &Lane) -> String {
+/// How the supervision ended before a gap. It is escaped.
+pub(crate) fn supervision_ended(cause: &GapCause) -> String {
+    match cause {
+        GapCause::Died => "the daemon died".to_owned(),
+        GapCause::Stopped(by) => daemon_ended(by),
+    }
+}
+
+fn daemon_ended(by: &Requester) -> String {
+    match (person(&by.actor, by.reason.as_deref()), &by.reason) {
+        (Some((who, reason)), _) => format!("{who} stopped the daemon{}", bracketed(reason)),
+        (None, Some(reason)) => format!("the daemon was ended in order: {}", escape(reason)),
+        (None, None) => "the daemon was ended in order, by whom is not on record".to_owned(),
+    }
+}
+
+/// Why a process that is down does not run again. `is_watched` is whether a daemon runs. It is escaped.
+pub(crate) fn why_down(lane: &Lane, is_watched: bool) -> String {
     match (&lane.gave_up, lane.state) {
         // The reason is that of the stop.
         (Some(RestartRule::AgentStopped { .. }), _) => "gave up".to_owned(),
         (Some(rule), _) => format!("gave up: {}", escape(&rule_words(rule))),
-        (None, LaneState::Waiting) => "waits for its restart".to_owned(),
+        (None, LaneState::Waiting) if is_watched => "waits for its restart".to_owned(),
+        (None, LaneState::Waiting) => "its restart waits for a daemon".to_owned(),
         (None, _) if lane.handle.spec.restart.policy == RestartPolicy::Never => {
             "not restarted: policy never".to_owned()
         }
-        (None, _) => "not restarted".to_owned(),
+        (None, _) => match &lane.postponed {
+            Some(by) => format!("not restarted: {}", daemon_ended(by)),
+            None if is_watched => "not restarted".to_owned(),
+            None => "not restarted: no daemon runs".to_owned(),
+        },
     }
 }
 

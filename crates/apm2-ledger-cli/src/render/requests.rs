@@ -1,11 +1,31 @@
 //! The requests of persons in words.
 
 use apm2_lanes::requests::{Request, RequestKind};
+use apm2_model::event::actor::Actor;
 
-use crate::render::escape::escape;
+use crate::render::{escape::escape, words};
 
-/// Most names in one line.
-pub(crate) const NAMES_MAX: usize = 4;
+/// How the supervisor is named where a process could be.
+pub(crate) const DAEMON: &str = "the daemon";
+
+/// How a daemon begins the reason of the stops at its end, if a person asked it to end. The name and the reason follow.
+const STOP_OF_DAEMON: &str = "`daemon --stop` by ";
+
+/// The person who made a request, escaped, and the reason that was given; `None` if no person is on record.
+pub(crate) fn person<'a>(actor: &Actor, reason: Option<&'a str>) -> Option<(String, Option<&'a str>)> {
+    if matches!(actor, Actor::Operator { .. }) {
+        return Some((words::actor(actor), reason));
+    }
+    let recorded = reason?.strip_prefix(STOP_OF_DAEMON)?;
+    let (who, reason) = recorded.split_once(": ").map_or((recorded, None), |(who, reason)| (who, Some(reason)));
+    Some((escape(who).into_owned(), reason))
+}
+
+/// The person who made this request, escaped, and the reason.
+pub(crate) fn asked_by<'a>(request: &Request<'a>) -> (String, Option<&'a str>) {
+    let (actor, reason) = (&request.first.actor, request.first.reason.as_deref());
+    person(actor, reason).unwrap_or_else(|| (words::actor(actor), reason))
+}
 
 /// What was done.
 pub(crate) const fn done(kind: RequestKind) -> &'static str {
@@ -20,9 +40,9 @@ pub(crate) const fn done(kind: RequestKind) -> &'static str {
 }
 
 /// The names of several processes: the first ones, and the number of the others.
-pub(crate) fn names(names: impl ExactSizeIterator<Item = String>) -> String {
-    let more = names.len().saturating_sub(NAMES_MAX);
-    let first: Vec<String> = names.take(NAMES_MAX).collect();
+pub(crate) fn names(names: impl ExactSizeIterator<Item = String>, max: usize) -> String {
+    let more = names.len().saturating_sub(max);
+    let first: Vec<String> = names.take(max).collect();
     match more {
         0 => first.join(", "),
         more => format!("{} and {more} more", first.join(", ")),
@@ -30,6 +50,23 @@ pub(crate) fn names(names: impl ExactSizeIterator<Item = String>) -> String {
 }
 
 /// The recorded reason in brackets, escaped; empty if none was given.
-pub(crate) fn reason(request: &Request<'_>) -> String {
-    request.first.reason.as_ref().map(|reason| format!(" ({})", escape(reason))).unwrap_or_default()
+pub(crate) fn bracketed(reason: Option<&str>) -> String {
+    reason.map(|reason| format!(" ({})", escape(reason))).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_person_who_ended_a_daemon_is_in_the_reason_of_its_stops() {
+        let of_daemon = |reason| person(&Actor::System, Some(reason));
+        assert_eq!(of_daemon("`daemon --stop` by ann"), Some(("ann".to_owned(), None)));
+        let asked = of_daemon("`daemon --stop` by ann: new kernel: 6.12");
+        assert_eq!(asked, Some(("ann".to_owned(), Some("new kernel: 6.12"))));
+        assert_eq!(of_daemon("the supervisor received SIGTERM"), None);
+        let operator = Actor::Operator { uid: 7, user: Some("bo".to_owned()), terminal: None };
+        assert_eq!(person(&operator, None), Some(("bo".to_owned(), None)));
+        assert_eq!(person(&Actor::Policy, None), None);
+    }
 }

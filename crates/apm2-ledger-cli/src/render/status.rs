@@ -26,6 +26,8 @@ pub(crate) fn status(status: &InstanceStatus<'_>, zone: Zone) -> String {
         (Some(KernelState::Unseen), _) => "unknown (not visible from here)".to_owned(),
         (Some(KernelState::Alive), _) if is_absent => format!("{state} (not supervised)"),
         (Some(KernelState::Alive), _) => format!("{state} (last known)"),
+        (None, _) if status.is_unwatched && !stream.handle.state.has_exited() => format!("{state} (last known)"),
+        (None, Some(_)) if status.is_unwatched => format!("{state}, restart waits for a daemon"),
         (None, Some(_)) if is_absent => format!("{state}, restart waits for a daemon"),
         (None, Some(restart)) if stream.waits_for_limit() => {
             format!("waits for its usage limit until {}", zone.time_of_day(restart.at))
@@ -55,6 +57,7 @@ pub(crate) fn short_status(status: &InstanceStatus<'_>, zone: Zone) -> String {
         (Some(KernelState::Elsewhere | KernelState::Unseen), _) => "unknown".to_owned(),
         (Some(KernelState::Alive), _) if status.supervision == Some(Supervision::Absent) => "unsupervised".to_owned(),
         (Some(KernelState::Alive), _) => format!("{state}?"),
+        (None, _) if status.is_unwatched && !stream.handle.state.has_exited() => format!("{state}?"),
         (None, Some(restart)) if stream.waits_for_limit() => format!("limit, {}", zone.time_of_day(restart.at)),
         (None, Some(restart)) => format!("{state} ↻{}", duration(coarse(restart.left)).replace(' ', "")),
         (None, None) if let Some(RestartRule::AgentStopped { finding }) = stream.gave_up => {

@@ -15,6 +15,9 @@ pub(crate) fn trigger(trigger: StartTrigger) -> String {
     }
 }
 
+/// What is said of the states at a time without a daemon. The page of `report` has the same sentence.
+pub(crate) const NO_DAEMON_THEN: &str = "No daemon ran then, so this is what was recorded last.";
+
 /// The placeholder for a missing value.
 pub(crate) const NOTHING: &str = "-";
 

@@ -1,8 +1,9 @@
 //! The summary of a document: what a person asks after a bad night.
 
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
 use apm2_lanes::{
+    actions::UnobservedEnd,
     lanes::Lane,
     outage::{Outage, OutageEnd},
     requests::Request,
@@ -17,12 +18,12 @@ use crate::{
     period_lanes::Timeline,
     render::{
         agent::cost,
-        ends::{end_with_cause, last_line, why_down},
+        ends::{end_with_cause, last_line, no_last_line, supervision_ended, why_down},
         escape::escape,
         event::rule_words,
-        requests::done,
+        requests::{asked_by, done},
         timeline::figures::counts,
-        words::{self, count, counted, duration},
+        words::{count, counted, duration},
     },
     report::{millis, process_name},
 };
@@ -33,7 +34,7 @@ pub(crate) fn facts(timeline: &Timeline, requests: &[Request<'_>], requests_coun
     let summary = Summary::new(&timeline.lanes);
     let facts = Facts { timeline, summary: &summary };
     vec![
-        fact("What was there?", counts(&summary, &timeline.lanes), Tone::Calm),
+        fact("What was there?", counts(&summary, timeline), Tone::Calm),
         facts.down(),
         facts.first_death(),
         facts.most_restarts(),
@@ -47,13 +48,14 @@ pub(crate) fn facts(timeline: &Timeline, requests: &[Request<'_>], requests_coun
 }
 
 fn fact(question: &'static str, answer: impl Into<String>, tone: Tone) -> Fact {
-    Fact { question, answer: escape(&answer.into()).into_owned(), parts: Vec::new(), more: 0, tone }
+    Fact { question, answer: escape(&answer.into()).into_owned(), parts: Vec::new(), more: 0, more_in: "", tone }
 }
 
-/// A fact of which `parts` are the first ones of `all`.
-fn of_parts(fact: Fact, parts: impl IntoIterator<Item = FactPart>, all: u64) -> Fact {
+/// A fact of which `parts` are the first ones of `all`, which the section `more_in` of the page has.
+fn of_parts(fact: Fact, parts: impl IntoIterator<Item = FactPart>, (all, more_in): (u64, &'static str)) -> Fact {
     let parts: Vec<_> = parts.into_iter().take(NAMED_MAX).collect();
-    Fact { more: all.saturating_sub(parts.len() as u64), parts, ..fact }
+    let more = all.saturating_sub(parts.len() as u64);
+    Fact { more, more_in: if more > 0 { more_in } else { "" }, parts, ..fact }
 }
 
 fn length(nanos: u64) -> String {
@@ -86,17 +88,20 @@ impl Facts<'_> {
         if down.is_empty() {
             return fact(question, "nothing that should run", Tone::Good);
         }
+        let is_watched = !self.timeline.is_last_known();
         let parts = down.iter().map(|(lane, outage)| {
             let part = self.begun(lane, outage);
-            let cause = if part.details.is_empty() { "" } else { "; " };
+            let no_line = outage.mark.and_then(|mark| no_last_line(lane, &mark, &self.timeline.details));
+            let details = [part.details, why_down(lane, is_watched), no_line.unwrap_or_default()];
+            let details: Vec<String> = details.into_iter().filter(|one| !one.is_empty()).collect();
             FactPart {
                 answer: format!("for {}", part.answer),
-                details: format!("{}{cause}{}", part.details, why_down(lane)),
+                details: details.join("; "),
                 last_line: outage.mark.and_then(|mark| last_line(&mark, &self.timeline.details)),
                 ..part
             }
         });
-        of_parts(fact(question, "", Tone::Bad), parts, down.len() as u64)
+        of_parts(fact(question, "", Tone::Bad), parts, (down.len() as u64, "processes"))
     }
 
     fn first_death(&self) -> Fact {
@@ -109,7 +114,7 @@ impl Facts<'_> {
             last_line: last_line(&mark, &self.timeline.details),
             ..FactPart::default()
         };
-        of_parts(fact(question, "", Tone::Bad), [part], 1)
+        of_parts(fact(question, "", Tone::Bad), [part], (1, ""))
     }
 
     fn most_restarts(&self) -> Fact {
@@ -121,39 +126,49 @@ impl Facts<'_> {
             answer: restarts.clone(),
             ..FactPart::default()
         });
-        of_parts(fact(question, "", Tone::Warn), parts, most.len() as u64)
+        of_parts(fact(question, "", Tone::Warn), parts, (most.len() as u64, "restarts"))
     }
 
     /// When no daemon ran, and which runs ended then.
     fn unwatched(&self) -> Fact {
         let (question, watch) = ("When did no daemon run?", &self.timeline.watch);
-        let Some(longest) = watch.gaps.iter().max_by_key(|gap| gap.nanos()) else {
+        if watch.gaps.is_empty() {
             return fact(question, "no such time is on record", Tone::Good);
-        };
+        }
         let answer = match watch.count {
             1 => String::new(),
             several => format!("{}, {} together", counted(several, "time"), length(watch.total_ns)),
         };
-        let gap = FactPart {
-            answer: if watch.count > 1 {
-                format!("the longest: {}", length(longest.nanos()))
-            } else {
-                length(longest.nanos())
-            },
-            at_ms: Some(millis(longest.from.wall_ns)),
-            until_ms: (!longest.is_open).then_some(millis(longest.to.wall_ns)),
-            details: ended(longest).to_owned(),
-            ..FactPart::default()
-        };
-        let unobserved = &self.timeline.lanes.unobserved;
-        let unseen = unobserved.first.iter().map(|end| {
-            let how = end.mark.map(|mark| end_with_cause(&mark, &self.timeline.details));
-            let how = how.map_or_else(String::new, |how| format!(": {how}"));
-            FactPart { process: self.process(end.stream), answer: format!("ended unseen{how}"), ..FactPart::default() }
+        // The longest ones are named, in the order of time.
+        let mut gaps = watch.with_ends(&self.timeline.lanes.unobserved.first);
+        gaps.sort_by_key(|(gap, _)| Reverse(gap.nanos()));
+        gaps.truncate(NAMED_MAX);
+        gaps.sort_by_key(|(gap, _)| gap.from.wall_ns);
+        let parts = gaps.iter().map(|(gap, ends)| {
+            let unseen = ends.iter().take(NAMED_MAX).map(|end| self.unseen(end));
+            FactPart {
+                answer: length(gap.nanos()),
+                at_ms: Some(millis(gap.from.wall_ns)),
+                until_ms: (!gap.is_open).then_some(millis(gap.to.wall_ns)),
+                details: format!(
+                    "{}{}",
+                    supervision_ended(&gap.cause),
+                    if gap.is_open { ", and none runs" } else { "" }
+                ),
+                parts: unseen.collect(),
+                more: ends.len().saturating_sub(NAMED_MAX) as u64,
+                ..FactPart::default()
+            }
         });
         let died = watch.gaps.iter().any(|gap: &Gap| gap.cause == GapCause::Died);
         let tone = if died { Tone::Bad } else { Tone::Warn };
-        of_parts(fact(question, answer, tone), [gap].into_iter().chain(unseen), unobserved.count.saturating_add(1))
+        of_parts(fact(question, answer, tone), parts, (watch.count, "watch"))
+    }
+
+    fn unseen(&self, end: &UnobservedEnd) -> FactPart {
+        let how = end.mark.map(|mark| end_with_cause(&mark, &self.timeline.details));
+        let how = how.map_or_else(String::new, |how| format!(": {how}"));
+        FactPart { process: self.process(end.stream), answer: format!("ended unseen{how}"), ..FactPart::default() }
     }
 
     fn outage(&self, question: &'static str, found: Option<(&Lane, Outage)>) -> Fact {
@@ -167,7 +182,7 @@ impl Facts<'_> {
         };
         let until_ms = (outage.end != OutageEnd::Open).then_some(millis(outage.to.wall_ns));
         let part = FactPart { answer: format!("{}{end}", begun.answer), until_ms, ..begun };
-        of_parts(fact(question, "", Tone::Warn), [part], 1)
+        of_parts(fact(question, "", Tone::Warn), [part], (1, ""))
     }
 
     fn refusals(&self) -> Fact {
@@ -181,28 +196,31 @@ impl Facts<'_> {
             details: escape(&rule_words(&refusal.rule)).into_owned(),
             ..FactPart::default()
         });
-        of_parts(fact(question, "", Tone::Bad), parts, refusals.count)
+        of_parts(fact(question, "", Tone::Bad), parts, (refusals.count, "restarts"))
     }
 
     fn most_spent(&self) -> Fact {
         let question = "Which agent spent most?";
-        let Some(most) = self.timeline.most_spent() else {
+        let spenders = self.timeline.spenders();
+        if spenders.is_empty() {
             return fact(question, "no agent reported anything", Tone::Calm);
-        };
+        }
         let mut total = Spent::default();
         self.timeline.spent.values().for_each(|one| total.add(*one));
         let tokens = |spent: &Spent| spent.totals.usage.input.saturating_add(spent.totals.usage.output);
-        let answer = match (most.spent.cost_micros(), total.cost_micros()) {
-            (Some(of_one), Some(of_all)) => format!("{} of {}", cost(of_one), cost(of_all)),
-            _ => format!("{} of {} tokens", count(tokens(&most.spent)), count(tokens(&total))),
-        };
-        let tone = if most.stopped.is_some() { Tone::Warn } else { Tone::Calm };
-        let (at_ms, details) = match most.stopped {
-            Some((at_ns, text)) => (Some(millis(at_ns)), escape(&text).into_owned()),
-            None => (None, String::new()),
-        };
-        let part = FactPart { process: self.process(most.id), answer, at_ms, details, ..FactPart::default() };
-        of_parts(fact(question, "", tone), [part], 1)
+        let parts = spenders.iter().map(|one| {
+            let answer = match (one.spent.cost_micros(), total.cost_micros()) {
+                (Some(of_one), Some(of_all)) => format!("{} of {}", cost(of_one), cost(of_all)),
+                _ => format!("{} of {} tokens", count(tokens(&one.spent)), count(tokens(&total))),
+            };
+            let (at_ms, details) = match &one.stopped {
+                Some((at_ns, text)) => (Some(millis(*at_ns)), escape(text).into_owned()),
+                None => (None, String::new()),
+            };
+            FactPart { process: self.process(one.id), answer, at_ms, details, ..FactPart::default() }
+        });
+        let tone = if spenders.iter().any(|one| one.stopped.is_some()) { Tone::Warn } else { Tone::Calm };
+        of_parts(fact(question, "", tone), parts, (spenders.len() as u64, "agents"))
     }
 
     fn requests(&self, requests: &[Request<'_>], requests_count: u64) -> Fact {
@@ -211,7 +229,7 @@ impl Facts<'_> {
             return fact(question, "nothing", Tone::Calm);
         }
         let parts = requests.iter().map(|request| {
-            let who = words::actor(&request.first.actor);
+            let (who, reason) = asked_by(request);
             let others = match request.streams.len().saturating_sub(1) {
                 0 => String::new(),
                 others => format!("and {} more, ", count(others as u64)),
@@ -220,18 +238,12 @@ impl Facts<'_> {
                 process: self.process(request.first.stream),
                 answer: format!("{others}{} by {who}", done(request.kind)),
                 at_ms: Some(millis(request.first.at_ns)),
-                details: request.first.reason.as_ref().map(|reason| escape(reason).into_owned()).unwrap_or_default(),
+                details: reason.map(|reason| escape(reason).into_owned()).unwrap_or_default(),
                 ..FactPart::default()
             }
         });
-        of_parts(fact(question, "", Tone::Calm), parts, requests_count)
-    }
-}
-
-/// How the supervision ended before a gap.
-pub(crate) const fn ended(gap: &Gap) -> &'static str {
-    match gap.cause {
-        GapCause::Stopped => "the daemon was ended in order",
-        GapCause::Died => "the daemon died",
+        let has_unnamed = requests.iter().take(NAMED_MAX).any(|request| request.streams.len() > 1);
+        let found = of_parts(fact(question, "", Tone::Calm), parts, (requests_count, "watch"));
+        if has_unnamed { Fact { more_in: "watch", ..found } } else { found }
     }
 }

@@ -1,20 +1,20 @@
 //! The lists of a document: when no daemon ran, what ended then, requests, refusals; and how many processes were alive.
 
-use apm2_lanes::{
-    actions::UnobservedEnd,
-    alive::Alive,
-    lanes::Lanes,
-    watch::{GapCause, Watch},
-};
+use apm2_lanes::{actions::UnobservedEnd, alive::Alive, lanes::Lanes, watch::Watch};
 use apm2_page::document::{
     Gap, Refusal, Request, UnseenEnd,
-    limits::{LISTED_MAX, NAMED_MAX},
+    limits::{LISTED_MAX, REQUESTED_MAX},
 };
 
 use crate::{
     period_lanes::Timeline,
-    render::{ends::end_with_cause, escape::escape, event::rule_words, words},
-    report::{millis, process_name},
+    render::{
+        ends::{end_with_cause, supervision_ended},
+        escape::escape,
+        event::rule_words,
+        requests::asked_by,
+    },
+    report::{MILLI_NS, millis, process_name},
 };
 
 /// When no daemon ran.
@@ -22,10 +22,8 @@ pub(crate) fn gaps(watch: &Watch) -> Vec<Gap> {
     let converted = |gap: &apm2_lanes::watch::Gap| Gap {
         from_ms: millis(gap.from.wall_ns),
         to_ms: millis(gap.to.wall_ns),
-        cause: match gap.cause {
-            GapCause::Stopped => "stopped",
-            GapCause::Died => "died",
-        },
+        length_ms: gap.nanos() / MILLI_NS.unsigned_abs(),
+        cause: supervision_ended(&gap.cause),
         is_open: gap.is_open,
     };
     watch.gaps.iter().map(converted).collect()
@@ -46,14 +44,15 @@ pub(crate) fn unseen(timeline: &Timeline) -> Vec<UnseenEnd> {
 /// What persons asked for. `requests` are in the order of the page.
 pub(crate) fn requests(requests: &[apm2_lanes::requests::Request<'_>], lanes: &Lanes) -> Vec<Request> {
     let converted = |request: &apm2_lanes::requests::Request<'_>| {
-        let named = request.streams.iter().take(NAMED_MAX);
+        let named = request.streams.iter().take(REQUESTED_MAX);
+        let (who, reason) = asked_by(request);
         Request {
             at_ms: millis(request.first.at_ns),
-            who: words::actor(&request.first.actor),
+            who,
             what: request.kind.name(),
             processes: named.map(|id| process_name(lanes, *id)).collect(),
-            more: request.streams.len().saturating_sub(NAMED_MAX) as u64,
-            reason: request.first.reason.as_ref().map(|reason| escape(reason).into_owned()),
+            more: request.streams.len().saturating_sub(REQUESTED_MAX) as u64,
+            reason: reason.map(|reason| escape(reason).into_owned()),
         }
     };
     requests.iter().take(LISTED_MAX).map(converted).collect()

@@ -21,7 +21,7 @@ use crate::{
     context::Context,
     error::CliError,
     period_lanes::Timeline,
-    render::{escape::escape, zone::Zone},
+    render::{escape::escape, requests::DAEMON, zone::Zone},
     report::gathered::{Gathered, Range},
     status::{StatusContext, Supervision},
 };
@@ -39,9 +39,13 @@ pub(crate) fn key(id: StreamId) -> String {
     format!("{}/{}", id.process_id, id.instance)
 }
 
-/// The key and the name of an instance. The name is empty if the instance has no lane.
+/// The key and the name of an instance, or of the daemon for the stream of the ledger. The name is empty if the instance has no lane.
 pub(crate) fn process_name(lanes: &Lanes, id: StreamId) -> ProcessName {
-    let name = lanes.lane(id).map(|lane| escape(&lane.handle.display_name()).into_owned());
+    let name = match lanes.lane(id) {
+        _ if id.is_system() => Some(DAEMON.to_owned()),
+        Some(lane) => Some(escape(&lane.handle.display_name()).into_owned()),
+        None => None,
+    };
     ProcessName { key: key(id), name: name.unwrap_or_default() }
 }
 
@@ -62,7 +66,7 @@ pub(crate) fn document(range: Range, context: &Context) -> Result<Document, CliE
     let recorded_until = gathered.recorded_until;
     let status_context = context.status_context(gathered.moment, supervision, recorded_until)?;
     let document =
-        Document { ledger: ledger(&gathered, context)?, ..converted(gathered, supervision, &status_context, context) };
+        Document { ledger: ledger(&gathered, context)?, ..converted(gathered, supervision, status_context, context) };
     let made_in_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(Document { made_in_ms, ..document }.within_limits())
 }
@@ -75,11 +79,12 @@ fn ledger(gathered: &Gathered, context: &Context) -> Result<LedgerFacts, CliErro
 fn converted(
     gathered: Gathered,
     supervision: Supervision,
-    status_context: &StatusContext,
+    mut status_context: StatusContext,
     context: &Context,
 ) -> Document {
     let Gathered { instances, lanes, left_out, spending_by_day, spending_by_model, stories, .. } = gathered;
     let timeline = lanes.finish(supervision);
+    status_context.moment.is_unwatched = !status_context.moment.is_present && timeline.is_last_known();
     let Timeline { lanes, spent, watch, .. } = &timeline;
     let period = Period {
         from_ms: millis(lanes.grid.from_ns()),

@@ -176,6 +176,8 @@ mod tests {
     use apm2_lanes::{lane_state::LaneState, mark::MarkClass};
     use apm2_page::assets::SCRIPT;
 
+    use crate::render::words::NO_DAEMON_THEN;
+
     #[test]
     fn the_script_has_the_states_and_the_marks_at_their_places() {
         let list = |names: &[&str]| names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
@@ -183,5 +185,6 @@ mod tests {
         let classes = list(&MarkClass::ALL.map(MarkClass::name));
         assert!(SCRIPT.contains(&format!("const STATES = [{states}];")));
         assert!(SCRIPT.contains(&format!("const CLASSES = [{classes}];")));
+        assert!(SCRIPT.contains(&format!("const NO_DAEMON_THEN = \"{NO_DAEMON_THEN}\";")));
     }
 }

@@ -45,12 +45,11 @@ pub(crate) struct Regions {
 }
 
 impl Regions {
-    /// The parts of a screen with a list of `rows` rows; `None` when it is too small.
-    pub(crate) fn new(size: Size, rows: usize, is_past: bool, focus: Focus) -> Option<Self> {
+    /// The parts of a screen with a list of `rows` rows, and a banner of `banner_rows` in the past; `None` when it is too small.
+    pub(crate) fn new(size: Size, rows: usize, banner_rows: u16, focus: Focus) -> Option<Self> {
         if size.width < SIZE_MIN.width || size.height < SIZE_MIN.height {
             return None;
         }
-        let banner_rows = u16::from(is_past);
         let fixed = HEADER_ROWS + banner_rows + 3;
         let free = size.height.saturating_sub(fixed);
         // The list has as many rows as it needs, up to half of the screen.
@@ -66,7 +65,7 @@ impl Regions {
             part
         };
         let header = next(HEADER_ROWS);
-        let banner = is_past.then(|| next(banner_rows));
+        let banner = (banner_rows > 0).then(|| next(banner_rows));
         let (titles, rows, tabs, text) = (next(1), next(rows), next(1), next(free.saturating_sub(rows)));
         Some(Self { header, banner, titles, rows, tabs, text, footer: next(1) })
     }
@@ -80,8 +79,8 @@ mod tests {
     fn the_parts_fill_the_screen_without_overlap() {
         for height in 24..90 {
             for rows in [0, 1, 7, 500] {
-                for (is_past, focus) in [(false, Focus::List), (true, Focus::List), (true, Focus::Detail)] {
-                    let regions = Regions::new(Size::new(100, height), rows, is_past, focus).unwrap();
+                for (banner_rows, focus) in [(0, Focus::List), (1, Focus::List), (2, Focus::List), (2, Focus::Detail)] {
+                    let regions = Regions::new(Size::new(100, height), rows, banner_rows, focus).unwrap();
                     let Regions { header, banner, titles, rows, tabs, text, footer } = regions;
                     let parts = [Some(header), banner, Some(titles), Some(rows), Some(tabs), Some(text), Some(footer)];
                     let mut y = 0;
@@ -99,7 +98,7 @@ mod tests {
     #[test]
     fn a_small_screen_has_no_parts() {
         for (width, height) in [(79, 24), (80, 23), (0, 0)] {
-            assert_eq!(Regions::new(Size::new(width, height), 5, false, Focus::List), None);
+            assert_eq!(Regions::new(Size::new(width, height), 5, 0, Focus::List), None);
         }
     }
 }

@@ -16,7 +16,7 @@ use chrono::{DateTime, TimeZone as _, Utc};
 use serde::Serialize;
 
 use crate::{
-    end_details::EndDetail,
+    end_details::{EndDetail, LastLine},
     period_lanes::Timeline,
     view::{
         cost::SpentView,
@@ -39,7 +39,7 @@ pub(crate) struct TimelineView<'a> {
     /// The smallest and the greatest number of processes that were alive, for each part.
     alive: Vec<[u32; 2]>,
     /// When no daemon ran, the longest times if there are many.
-    unwatched: Vec<GapView>,
+    unwatched: Vec<GapView<'a>>,
     figures: FiguresView<'a>,
     /// What operators did, the first ones if there are many.
     actions: Vec<ActionView<'a>>,
@@ -125,7 +125,7 @@ struct OutageView {
 }
 
 #[derive(Debug, Serialize)]
-struct GapView {
+struct GapView<'a> {
     #[serde(serialize_with = "crate::view::time")]
     from: DateTime<Utc>,
     #[serde(serialize_with = "crate::view::time")]
@@ -133,11 +133,17 @@ struct GapView {
     length_ms: u64,
     /// `stopped` or `died`.
     cause: &'static str,
+    /// Who requested the end of the daemon, as far as it is recorded; null if it died.
+    actor: Option<ActorView<'a>>,
+    /// The reason of that request. A daemon that was stopped by `daemon --stop` has the person in it.
+    reason: Option<&'a str>,
     is_open: bool,
 }
 
 #[derive(Debug, Serialize)]
 struct FiguresView<'a> {
+    /// Whether no daemon ran at the end of the period, so that the states are the last known ones.
+    is_last_known: bool,
     alive: u64,
     ended: u64,
     restarts: u64,
@@ -170,6 +176,8 @@ struct EndView<'a> {
     actor: Option<ActorView<'a>>,
     /// The reason of the stop.
     reason: Option<&'a str>,
+    /// Whether its last line is `recorded`, `not_recorded` or `nothing`; null if no process ran.
+    output: Option<&'static str>,
     last_line: Option<&'a str>,
 }
 
@@ -305,14 +313,16 @@ impl OutageView {
     }
 }
 
-impl GapView {
-    fn new(gap: &Gap) -> Self {
-        let cause = match gap.cause {
-            GapCause::Stopped => "stopped",
-            GapCause::Died => "died",
+impl<'a> GapView<'a> {
+    fn new(gap: &'a Gap) -> Self {
+        let (cause, by) = match &gap.cause {
+            GapCause::Stopped(by) => ("stopped", Some(by)),
+            GapCause::Died => ("died", None),
         };
         let (from, to, length_ms) = (gap.from.wall(), gap.to.wall(), gap.nanos() / NANOS_PER_MS);
-        Self { from, to, length_ms, cause, is_open: gap.is_open }
+        let actor = by.map(|by| (&by.actor).into());
+        let reason = by.and_then(|by| by.reason.as_deref());
+        Self { from, to, length_ms, cause, actor, reason, is_open: gap.is_open }
     }
 }
 
@@ -321,6 +331,7 @@ impl<'a> FiguresView<'a> {
         let summary = Summary::new(&timeline.lanes);
         let outage = |(lane, outage)| OfLane::new(lane, OutageView::new(&outage));
         Self {
+            is_last_known: timeline.is_last_known(),
             alive: summary.alive,
             ended: summary.ended,
             restarts: summary.restarts,
@@ -346,7 +357,13 @@ impl<'a> EndView<'a> {
         let (actor, reason) =
             detail.stop.as_ref().map_or((None, None), |(actor, reason)| (Some(actor), reason.as_deref()));
         let failure = detail.failure.as_ref().map(|failure| failure.message.as_str());
-        Self { seq: *seq, failure, actor: actor.map(ActorView::from), reason, last_line: detail.last_line.as_deref() }
+        let (output, last_line) = match &detail.last_line {
+            None => (None, None),
+            Some(LastLine::Recorded(line)) => (Some("recorded"), Some(line.as_str())),
+            Some(LastLine::Nothing) => (Some("nothing"), None),
+            Some(LastLine::NotRecorded) => (Some("not_recorded"), None),
+        };
+        Self { seq: *seq, failure, actor: actor.map(ActorView::from), reason, output, last_line }
     }
 }
 

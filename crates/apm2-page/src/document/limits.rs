@@ -1,7 +1,7 @@
 //! The limits that keep a page small, whatever is recorded. What they leave out is said on the page.
 
 use crate::document::{
-    Document,
+    Document, FactPart,
     process::{LastOutput, Process, Story},
 };
 
@@ -35,8 +35,11 @@ pub const TEXT_BYTES_MAX: usize = 1024;
 /// Largest number of elements of each list of events: requests, refusals, intervals, findings.
 pub const LISTED_MAX: usize = 300;
 
-/// Largest number of processes that an answer or a request names.
+/// Largest number of parts of an answer, and of what belongs to one of them.
 pub const NAMED_MAX: usize = 6;
+
+/// Largest number of processes that the requests name, all together. Each request names [`NAMED_MAX`] in any case.
+pub const REQUESTED_MAX: usize = 3000;
 
 /// Largest number of parts of the chart of processes that were alive.
 pub const ALIVE_PARTS_MAX: usize = 480;
@@ -77,9 +80,12 @@ impl Document {
         if let Some(evidence) = &mut self.evidence {
             evidence.findings.truncate(LISTED_MAX);
         }
+        let mut requested = REQUESTED_MAX;
         for request in &mut self.requests {
-            let more = request.processes.len().saturating_sub(NAMED_MAX);
-            request.processes.truncate(NAMED_MAX);
+            let named = request.processes.len().min(requested.max(NAMED_MAX));
+            requested = requested.saturating_sub(named);
+            let more = request.processes.len().saturating_sub(named);
+            request.processes.truncate(named);
             request.more = request.more.saturating_add(more as u64);
             request.processes.iter_mut().map(|process| &mut process.name).for_each(cut);
         }
@@ -88,15 +94,13 @@ impl Document {
             fact.parts.truncate(NAMED_MAX);
             fact.more = fact.more.saturating_add(more as u64);
             cut(&mut fact.answer);
+            fact.parts.iter_mut().for_each(cut_part);
         }
-        let parts = self.facts.iter_mut().flat_map(|fact| &mut fact.parts).flat_map(|part| {
-            let name = part.process.iter_mut().map(|process| &mut process.name);
-            name.chain(&mut part.last_line).chain([&mut part.answer, &mut part.details])
-        });
+        let gaps = self.gaps.iter_mut().map(|gap| &mut gap.cause);
         let requests = self.requests.iter_mut().flat_map(|request| request.reason.iter_mut().chain([&mut request.who]));
         let unseen = self.unseen.iter_mut().flat_map(|end| [&mut end.text, &mut end.process.name]);
         let refusals = self.refusals.iter_mut().flat_map(|refusal| [&mut refusal.text, &mut refusal.process.name]);
-        let texts = parts.chain(requests).chain(unseen).chain(refusals);
+        let texts = gaps.chain(requests).chain(unseen).chain(refusals);
         texts.chain([&mut self.ledger.path]).for_each(cut);
         self
     }
@@ -162,6 +166,16 @@ fn keep_marks(process: &mut Process, max: usize) {
     order.truncate(max);
     order.sort_unstable();
     process.marks = order.into_iter().filter_map(|place| process.marks.get(place).cloned()).collect();
+}
+
+/// Cuts a part of an answer, and what belongs to it.
+fn cut_part(part: &mut FactPart) {
+    let more = part.parts.len().saturating_sub(NAMED_MAX);
+    part.parts.truncate(NAMED_MAX);
+    part.more = part.more.saturating_add(more as u64);
+    part.process.iter_mut().for_each(|process| cut(&mut process.name));
+    part.last_line.iter_mut().chain([&mut part.answer, &mut part.details]).for_each(cut);
+    part.parts.iter_mut().for_each(cut_part);
 }
 
 /// Cuts a text that is too long.
@@ -251,7 +265,9 @@ mod tests {
         let document = document.within_limits();
         assert_eq!((document.requests.len(), document.refusals.len()), (LISTED_MAX, LISTED_MAX));
         let first = &document.requests[0];
-        assert_eq!((first.processes.len(), first.more), (NAMED_MAX, 17));
+        assert_eq!((first.processes.len(), first.more), (20, 3));
+        let last = &document.requests[LISTED_MAX - 1];
+        assert_eq!((last.processes.len(), last.more), (NAMED_MAX, 17), "there are no more than REQUESTED_MAX names");
         assert!(first.reason.as_ref().unwrap().len() < 1100 && first.processes[0].name.len() < 1100);
     }
 

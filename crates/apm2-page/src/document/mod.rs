@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::document::{process::Process, tone::Tone};
 
 /// The version of the JSON form. `assets/main.js` has the same number.
-pub const DOCUMENT_VERSION: u32 = 2;
+pub const DOCUMENT_VERSION: u32 = 3;
 
 /// The data of a page.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -91,6 +91,8 @@ pub struct Fact {
     pub parts: Vec<FactPart>,
     /// The number of parts that are left out.
     pub more: u64,
+    /// The section of the page, by its id in `assets/page.html`, that has what is left out; empty if nothing is.
+    pub more_in: &'static str,
     /// How good the answer is.
     pub tone: Tone,
 }
@@ -110,6 +112,10 @@ pub struct FactPart {
     pub details: String,
     /// The last line that the process wrote.
     pub last_line: Option<String>,
+    /// What belongs to it, such as the runs that ended in a time without a daemon. These have no such parts.
+    pub parts: Vec<Self>,
+    /// The number of those that are left out.
+    pub more: u64,
 }
 
 /// A process by its key and its displayed name.
@@ -122,14 +128,16 @@ pub struct ProcessName {
 }
 
 /// An interval in which no daemon ran.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Gap {
     /// Its beginning.
     pub from_ms: i64,
     /// Its end.
     pub to_ms: i64,
-    /// `stopped`: the daemon recorded its stop; `died`: it did not.
-    pub cause: &'static str,
+    /// Its length by the boot clock.
+    pub length_ms: u64,
+    /// How the daemon before it ended.
+    pub cause: String,
     /// Whether it had not ended at the end of the period.
     pub is_open: bool,
 }
@@ -156,7 +164,7 @@ pub struct Request {
     pub who: String,
     /// The request.
     pub what: &'static str,
-    /// The first processes.
+    /// The processes, the first ones if there are many.
     pub processes: Vec<ProcessName>,
     /// The number of further processes.
     pub more: u64,

@@ -48,6 +48,9 @@ const GAP: usize = 1;
 /// A part of the line of the daemon in which it ran.
 const WATCHED: char = '.';
 
+/// In the place of the number of processes that were alive while no daemon ran.
+pub(crate) const NOT_KNOWN: char = '?';
+
 /// The names of the lines that are no processes.
 const DAEMON: &str = "daemon";
 const ALIVE: &str = "alive";
@@ -89,10 +92,10 @@ impl<'a> Chart<'a> {
             self.write_line(out, &lane.handle.display_name(), cells, &end(lane), layout)?;
         }
         let daemon = self.unwatched().map(|nanos| {
-            if nanos > 0 { (self.glyphs.character(Shown::Unwatched), Style::Bad) } else { (WATCHED, Style::Quiet) }
+            if nanos > 0 { (self.glyphs.character(Shown::NoDaemon), Style::Bad) } else { (WATCHED, Style::Quiet) }
         });
-        let is_open = self.watch.gaps.last().is_some_and(|gap| gap.is_open);
-        let (words, style) = if is_open { ("not running", Style::Bad) } else { ("", Style::Quiet) };
+        let (words, style) =
+            if self.watch.open_gap().is_some() { ("not running", Style::Bad) } else { ("", Style::Quiet) };
         self.write_line(out, DAEMON, daemon, &(words.to_owned(), style), layout)?;
         self.write_alive(out, layout)
     }
@@ -102,7 +105,7 @@ impl<'a> Chart<'a> {
         let mut used: BTreeSet<Shown> =
             self.shown.iter().flat_map(|lane| self.cells(lane)).map(|(shown, _)| shown).collect();
         if self.unwatched().any(|nanos| nanos > 0) {
-            used.insert(Shown::Unwatched);
+            used.insert(Shown::NoDaemon);
         }
         used
     }
@@ -135,8 +138,10 @@ impl<'a> Chart<'a> {
             }
         }
         let zone = layout.zone.name(Utc.timestamp_nanos(grid.from_ns()));
+        // Without a daemon, the states at the end are the last known ones.
+        let heading = if self.watch.open_gap().is_some() { "LAST KNOWN" } else { "AT THE END" };
         let cells = axis.into_iter().map(|character| (character, Style::Quiet));
-        self.write_line(out, &zone, cells, &("AT THE END".to_owned(), Style::Heading), layout)
+        self.write_line(out, &zone, cells, &(heading.to_owned(), Style::Heading), layout)
     }
 
     /// The smallest number of processes that were alive, as digits or, where these do not suffice, as blocks.
@@ -150,7 +155,11 @@ impl<'a> Chart<'a> {
             }
             10.. => sparkline(numbers().map(|number| Some(u64::from(number))).collect::<Vec<_>>()),
         };
-        let cells = text.chars().map(|character| {
+        let cells = text.chars().zip(self.unwatched()).enumerate().map(|(bucket, (character, unwatched_ns))| {
+            let bucket = u32::try_from(bucket).unwrap_or(u32::MAX);
+            if is_unwatched(&self.lanes.grid, bucket, unwatched_ns) {
+                return (NOT_KNOWN, Style::Quiet);
+            }
             let is_none = matches!(character, '0' | '·');
             (character, if is_none { Style::Bad } else { Style::Plain })
         });

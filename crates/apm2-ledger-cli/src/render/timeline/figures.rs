@@ -1,30 +1,33 @@
 //! The figures of a timeline in words: what a person asks first after a bad night.
 
-use std::io::{self, Write};
+use std::{
+    cell::Cell,
+    io::{self, Write},
+};
 
 use apm2_lanes::{
     actions::UnobservedEnd,
     grid::Grid,
-    lanes::{Lane, Lanes},
+    lanes::Lane,
     mark::Mark,
     outage::{Outage, OutageEnd},
-    requests::{Request, requests},
+    requests::{Request, requests as grouped},
     summary::Summary,
-    watch::{Gap, GapCause},
+    watch::Gap,
 };
-use apm2_model::event::{stream_id::StreamId, timestamp::Timestamp};
+use apm2_model::event::stream_id::StreamId;
 use chrono::{TimeZone as _, Utc};
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::{
-    period_lanes::Timeline,
+    period_lanes::{Spender, Timeline},
     render::{
         agent,
         color::Style,
-        ends::{end_with_cause, last_line, why_down},
+        ends::{end_with_cause, last_line, no_last_line, supervision_ended, why_down},
         escape::escape,
         event::rule_words,
-        requests::{done, names, reason},
+        requests::{self, DAEMON, asked_by, bracketed, done},
         stats::nanos,
         table::Layout,
         timeline::glyph::Glyphs,
@@ -34,8 +37,29 @@ use crate::{
     },
 };
 
-/// Most lines of one figure, such as of the times without a daemon.
-const LINES_MAX: usize = 5;
+/// How much of a figure is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// Most lines of one figure, such as of the times without a daemon.
+    lines: usize,
+    /// Most names in one line.
+    names: usize,
+}
+
+impl Extent {
+    /// What fits on a screen.
+    pub(crate) const SHORT: Self = Self { lines: 5, names: 4 };
+
+    /// What fits in a text that is scrolled.
+    pub(crate) const LONG: Self = Self { lines: 50, names: 100 };
+
+    /// All that the lanes have.
+    pub(crate) const ALL: Self = Self { lines: usize::MAX, names: usize::MAX };
+}
+
+/// Where what is left out is written.
+const SHORTER_HINT: &str = "a shorter period, of --since and --until, has what is left out here";
+const ALL_HINT: &str = "`apm2-ledger timeline --limit all` has what is left out here";
 
 /// Columns between the name of a figure and its text.
 const GAP: usize = 2;
@@ -70,40 +94,52 @@ impl From<String> for Line {
 }
 
 /// The figures of the period. One without a value is left out.
-pub(crate) fn figures(timeline: &Timeline, zone: Zone) -> Vec<Figure> {
-    let words = Words { timeline, zone };
+pub(crate) fn figures(timeline: &Timeline, extent: Extent, zone: Zone) -> Vec<Figure> {
+    let is_cut = Cell::new(false);
+    let words = Words { timeline, zone, extent, is_cut: &is_cut };
     let lanes = &timeline.lanes;
     let summary = Summary::new(lanes);
-    let refusals = lanes.refusals.first.iter().map(|refusal| {
+    let mut refusals = lanes.refusals.first.iter().map(|refusal| {
         let rule = escape(&rule_words(&refusal.rule)).into_owned();
         Line::from(format!("{} at {}: {rule}", words.name_of(refusal.stream), words.time(refusal.at_ns)))
     });
-    let requests = requests(&lanes.actions.first);
+    let requests = grouped(&lanes.actions.first);
     let unlisted = lanes.actions.count.saturating_sub(lanes.actions.first.len() as u64);
     let request_count = unlisted.saturating_add(requests.len() as u64);
-    let down = summary.down.iter().map(|found| words.down(found));
-    [
-        ("summary", listed([Line::from(counts(&summary, lanes))], 1)),
-        ("first to fail", listed(summary.first_death.map(|(lane, mark)| words.death(lane, &mark)), 1)),
-        ("most restarts", listed(most_restarts(&summary).map(Line::from), 1)),
-        ("longest outage", listed(summary.longest_outage.as_ref().map(|found| words.outage(found)), 1)),
-        ("slowest recovery", listed(summary.slowest_recovery.as_ref().map(|found| words.outage(found)), 1)),
-        ("still down", listed(down, summary.down.len() as u64)),
-        ("gave up", listed(refusals, lanes.refusals.count)),
-        ("spent most", listed(words.spent_most(), 1)),
-        ("no daemon", listed(gaps(timeline, zone), timeline.watch.count)),
-        ("ended unseen", listed(lanes.unobserved.first.iter().map(|end| words.unseen(end)), lanes.unobserved.count)),
+    let mut down = summary.down.iter().map(|found| words.down(found));
+    let mut unseen = lanes.unobserved.first.iter().map(|end| words.unseen(end));
+    let mut people = requests.iter().rev().map(|request| words.request(request));
+    let spenders = timeline.spenders();
+    let listed = |lines: &mut dyn Iterator<Item = Line>, count| words.listed(lines, count);
+    let one = |line: Option<Line>| listed(&mut line.into_iter(), 1);
+    let mut figures: Vec<Figure> = [
+        ("summary", one(Some(Line::from(counts(&summary, timeline))))),
+        ("first to fail", one(summary.first_death.map(|(lane, mark)| words.death(lane, &mark)))),
+        ("most restarts", one(words.most_restarts(&summary))),
+        ("longest outage", one(summary.longest_outage.as_ref().map(|found| words.outage(found)))),
+        ("slowest recovery", one(summary.slowest_recovery.as_ref().map(|found| words.outage(found)))),
+        ("still down", listed(&mut down, summary.down.len() as u64)),
+        ("gave up", listed(&mut refusals, lanes.refusals.count)),
+        ("spent most", listed(&mut words.spenders(&spenders), spenders.len() as u64)),
+        ("no daemon", listed(&mut words.gaps(), timeline.watch.count)),
+        ("ended unseen", listed(&mut unseen, lanes.unobserved.count)),
         // The latest is the first.
-        ("by people", listed(requests.iter().rev().map(|request| words.request(request)), request_count)),
+        ("by people", listed(&mut people, request_count)),
     ]
     .into_iter()
     .filter(|(_, lines)| !lines.is_empty())
     .map(|(name, lines)| Figure { name, lines })
-    .collect()
+    .collect();
+    if is_cut.get() {
+        let hint = if extent == Extent::ALL { SHORTER_HINT } else { ALL_HINT };
+        figures.push(Figure { name: "and more", lines: vec![Line::from(hint.to_owned())] });
+    }
+    figures
 }
 
 /// How many processes there were, and how they are at the end of the period.
-pub(crate) fn counts(summary: &Summary<'_>, lanes: &Lanes) -> String {
+pub(crate) fn counts(summary: &Summary<'_>, timeline: &Timeline) -> String {
+    let lanes = &timeline.lanes;
     let down = match summary.given_up {
         0 => format!("{} down", words::count(summary.down.len() as u64)),
         given_up => format!("{} down ({} gave up)", words::count(summary.down.len() as u64), words::count(given_up)),
@@ -114,22 +150,15 @@ pub(crate) fn counts(summary: &Summary<'_>, lanes: &Lanes) -> String {
         0 => String::new(),
         removed => format!(", {} removed", words::count(removed)),
     };
+    let as_of = if timeline.is_last_known() { "last known, without a daemon: " } else { "" };
     format!(
-        "{}: {} alive, {down}, {} ended{removed}; {}, {}",
+        "{}: {as_of}{} alive, {down}, {} ended{removed}; {}, {}",
         counted(all, "process"),
         words::count(summary.alive),
         words::count(summary.ended),
         counted(summary.crashes, "failure"),
         counted(summary.restarts, "restart"),
     )
-}
-
-/// The processes with the most restarts; `None` without any restart. It is escaped.
-fn most_restarts(summary: &Summary<'_>) -> Option<String> {
-    let most = &summary.most_restarts;
-    let restarts = counted(most.first()?.runs.restarts, "restart");
-    let each = if most.len() > 1 { " each" } else { "" };
-    Some(format!("{}: {restarts}{each}", names(most.iter().map(|lane| name(lane)))))
 }
 
 /// The name of a process, escaped.
@@ -141,14 +170,56 @@ fn name(lane: &Lane) -> String {
 struct Words<'a> {
     timeline: &'a Timeline,
     zone: Zone,
+    extent: Extent,
+    /// Whether something was left out.
+    is_cut: &'a Cell<bool>,
 }
 
 impl Words<'_> {
+    /// The first lines, and how many of `count` are not among them.
+    fn listed(&self, lines: &mut dyn Iterator<Item = Line>, count: u64) -> Vec<Line> {
+        let mut lines: Vec<Line> = lines.take(self.extent.lines).collect();
+        let more = count.saturating_sub(lines.len() as u64);
+        if more > 0 && !lines.is_empty() {
+            self.is_cut.set(true);
+            lines.push(Line::from(format!("and {} more", words::count(more))));
+        }
+        lines
+    }
+
+    /// The first names, and the number of the others.
+    fn names(&self, names: impl ExactSizeIterator<Item = String>) -> String {
+        self.is_cut.set(self.is_cut.get() || names.len() > self.extent.names);
+        requests::names(names, self.extent.names)
+    }
+
+    /// The processes with the most restarts; `None` without any restart.
+    fn most_restarts(&self, summary: &Summary<'_>) -> Option<Line> {
+        let most = &summary.most_restarts;
+        let restarts = counted(most.first()?.runs.restarts, "restart");
+        let each = if most.len() > 1 { " each" } else { "" };
+        Some(Line::from(format!("{}: {restarts}{each}", self.names(most.iter().map(|lane| name(lane))))))
+    }
+
+    /// The times without a daemon, the longest first.
+    fn gaps(&self) -> impl Iterator<Item = Line> {
+        let mut gaps: Vec<&Gap> = self.timeline.watch.gaps.iter().collect();
+        gaps.sort_by_key(|gap| std::cmp::Reverse(gap.nanos()));
+        gaps.into_iter().map(|gap| {
+            let to = if gap.is_open { "the end".to_owned() } else { self.time(gap.to.wall_ns) };
+            let (length, from) = (nanos(gap.nanos()), self.time(gap.from.wall_ns));
+            Line::from(format!("{length} from {from} to {to}: {}", supervision_ended(&gap.cause)))
+        })
+    }
+
     fn time(&self, wall_ns: i64) -> String {
         short_time(wall_ns, &self.timeline.lanes.grid, self.zone)
     }
 
     fn name_of(&self, id: StreamId) -> String {
+        if id.is_system() {
+            return DAEMON.to_owned();
+        }
         self.timeline.lanes.lane(id).map_or_else(|| id.process_id.to_string(), name)
     }
 
@@ -178,7 +249,10 @@ impl Words<'_> {
 
     fn down(&self, found: &(&Lane, Outage)) -> Line {
         let (lane, outage) = found;
-        let text = format!("{}; {}", self.begun(found), why_down(lane));
+        let is_watched = !self.timeline.is_last_known();
+        let no_line = outage.mark.and_then(|mark| no_last_line(lane, &mark, &self.timeline.details));
+        let no_line = no_line.map(|why| format!("; {why}")).unwrap_or_default();
+        let text = format!("{}; {}{no_line}", self.begun(found), why_down(lane, is_watched));
         Line { text, last_line: self.quote(outage.mark.as_ref()) }
     }
 
@@ -198,16 +272,17 @@ impl Words<'_> {
     }
 
     fn request(&self, request: &Request<'_>) -> Line {
-        let (at, who) = (self.time(request.first.at_ns), words::actor(&request.first.actor));
-        let (what, names) = (done(request.kind), names(request.streams.iter().map(|id| self.name_of(*id))));
-        Line::from(format!("{at} {who} {what} {names}{}", reason(request)))
+        let (at, (who, why)) = (self.time(request.first.at_ns), asked_by(request));
+        let (what, names) = (done(request.kind), self.names(request.streams.iter().map(|id| self.name_of(*id))));
+        Line::from(format!("{at} {who} {what} {names}{}", bracketed(why)))
     }
 
-    fn spent_most(&self) -> Option<Line> {
-        let most = self.timeline.most_spent()?;
-        let spent = agent::spent(most.spent.totals.usage, most.spent.cost_micros());
-        let stopped = most.stopped.map(|(at_ns, text)| format!("; {} {}", self.time(at_ns), escape(&text)));
-        Some(Line::from(format!("{}: {spent}{}", self.name_of(most.id), stopped.unwrap_or_default())))
+    fn spenders<'b>(&'b self, spenders: &'b [Spender]) -> impl Iterator<Item = Line> + 'b {
+        spenders.iter().map(|one| {
+            let spent = agent::spent(one.spent.totals.usage, one.spent.cost_micros());
+            let stopped = one.stopped.as_ref().map(|(at, text)| format!("; {} {}", self.time(*at), escape(text)));
+            Line::from(format!("{}: {spent}{}", self.name_of(one.id), stopped.unwrap_or_default()))
+        })
     }
 }
 
@@ -221,32 +296,6 @@ pub(crate) fn period_words(grid: &Grid, zone: Zone) -> String {
 /// A time of the period to the second, with its day if that is not the day of the end of the period.
 pub(crate) fn short_time(wall_ns: i64, grid: &Grid, zone: Zone) -> String {
     zone.short_time(Utc.timestamp_nanos(wall_ns), grid.to().wall())
-}
-
-/// The first lines, and how many of `count` are not among them.
-fn listed(lines: impl IntoIterator<Item = Line>, count: u64) -> Vec<Line> {
-    let mut lines: Vec<Line> = lines.into_iter().take(LINES_MAX).collect();
-    let more = count.saturating_sub(lines.len() as u64);
-    if more > 0 && !lines.is_empty() {
-        lines.push(Line::from(format!("and {} more", words::count(more))));
-    }
-    lines
-}
-
-/// The times without a daemon, the longest first.
-fn gaps(timeline: &Timeline, zone: Zone) -> Vec<Line> {
-    let mut gaps: Vec<&Gap> = timeline.watch.gaps.iter().collect();
-    gaps.sort_by_key(|gap| std::cmp::Reverse(gap.nanos()));
-    let text = |gap: &Gap| {
-        let cause = match gap.cause {
-            GapCause::Stopped => "it was ended in order",
-            GapCause::Died => "it died",
-        };
-        let time = |stamp: Timestamp| short_time(stamp.wall_ns, &timeline.lanes.grid, zone);
-        let to = if gap.is_open { "the end".to_owned() } else { time(gap.to) };
-        Line::from(format!("{} from {} to {to}: {cause}", nanos(gap.nanos()), time(gap.from)))
-    };
-    gaps.into_iter().map(text).collect()
 }
 
 /// Writes the figures in lines of `width` columns at most.

@@ -12,7 +12,7 @@ use apm2_lanes::{
 use crate::render::{color::Style, table::cut};
 
 /// From this number of crashes in one column on, the number is not shown any more.
-const CRASHES_SHOWN_MAX: u32 = 9;
+pub(crate) const CRASHES_SHOWN_MAX: u32 = 9;
 
 /// The set of characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +32,10 @@ pub(crate) enum Shown {
     Mark(MarkClass),
     /// Several crashes and failed starts.
     Crashes(u32),
-    /// No supervisor ran.
-    Unwatched,
+    /// No supervisor ran, and the last known state of the process is one in which it is alive, or not.
+    Unwatched { is_alive: bool },
+    /// No supervisor ran, in the line of the daemon.
+    NoDaemon,
 }
 
 impl Glyphs {
@@ -71,7 +73,7 @@ impl Glyphs {
                 LaneState::Unhealthy => self.choose('▓', '%'),
                 LaneState::Waiting => self.choose('░', ':'),
                 LaneState::Terminated => self.choose('╌', '~'),
-                LaneState::Crashed => self.choose('▁', '_'),
+                LaneState::Down => self.choose('▁', '_'),
             },
             Shown::Mark(class) => match class {
                 MarkClass::Success => self.choose('✓', 'v'),
@@ -86,7 +88,9 @@ impl Glyphs {
             },
             Shown::Crashes(count) if count <= CRASHES_SHOWN_MAX => char::from_digit(count, 10).unwrap_or('+'),
             Shown::Crashes(_) => '+',
-            Shown::Unwatched => self.choose('╱', '/'),
+            Shown::Unwatched { is_alive: true } => self.choose('╱', '/'),
+            Shown::Unwatched { is_alive: false } => self.choose('╲', '\\'),
+            Shown::NoDaemon => self.choose('╳', '*'),
         }
     }
 }
@@ -99,7 +103,7 @@ impl Shown {
         }
         match span.mix.longest() {
             Some(LaneState::Absent) | None => Self::State(LaneState::Absent),
-            Some(_) if is_unwatched => Self::Unwatched,
+            Some(state) if is_unwatched => Self::Unwatched { is_alive: state.is_alive() },
             Some(state) => Self::State(state),
         }
     }
@@ -117,7 +121,7 @@ impl Shown {
     /// The colour. In a time without a supervisor it is that of the last known state.
     pub(crate) const fn style(self, state: LaneState) -> Style {
         match self {
-            Self::State(_) | Self::Unwatched => style_of(state),
+            Self::State(_) | Self::Unwatched { .. } => style_of(state),
             Self::Mark(class) => match class {
                 MarkClass::Success | MarkClass::Stop | MarkClass::StopRequest => Style::Plain,
                 MarkClass::Start => Style::Good,
@@ -128,7 +132,7 @@ impl Shown {
                 | MarkClass::Crash
                 | MarkClass::Refusal => Style::Bad,
             },
-            Self::Crashes(_) => Style::Bad,
+            Self::Crashes(_) | Self::NoDaemon => Style::Bad,
         }
     }
 
@@ -147,8 +151,11 @@ impl Shown {
                 MarkClass::Crash => "crash",
                 MarkClass::Refusal => "gave up",
             },
+            Self::Crashes(count) if count > CRASHES_SHOWN_MAX => "ten crashes or more in one column",
             Self::Crashes(_) => "crashes in one column",
-            Self::Unwatched => "no daemon ran",
+            Self::Unwatched { is_alive: true } => "no daemon ran, last known alive",
+            Self::Unwatched { is_alive: false } => "no daemon ran, last known not running",
+            Self::NoDaemon => "no daemon ran",
         }
     }
 }
@@ -164,7 +171,7 @@ pub(crate) const fn state_words(state: LaneState) -> &'static str {
         LaneState::Unhealthy => "unhealthy",
         LaneState::Waiting => "waits for a restart",
         LaneState::Terminated => "killed",
-        LaneState::Crashed => "down after a failure",
+        LaneState::Down => "down: failed or given up",
     }
 }
 
@@ -182,7 +189,7 @@ pub(crate) const fn style_of(state: LaneState) -> Style {
     match state {
         LaneState::Running => Style::Good,
         LaneState::Starting | LaneState::Stopping | LaneState::Waiting => Style::Busy,
-        LaneState::Unhealthy | LaneState::Crashed => Style::Bad,
+        LaneState::Unhealthy | LaneState::Down => Style::Bad,
         LaneState::Absent | LaneState::Stopped | LaneState::Terminated => Style::Quiet,
     }
 }
@@ -198,8 +205,14 @@ mod tests {
     #[test]
     fn each_meaning_has_a_shape_of_its_own_of_one_column() {
         let states = LaneState::ALL.map(Shown::State);
+        let unwatched = [true, false].map(|is_alive| Shown::Unwatched { is_alive });
         let marks = MarkClass::ALL.into_iter().filter(|class| *class != MarkClass::StopRequest).map(Shown::Mark);
-        let all: Vec<Shown> = states.into_iter().chain(marks).chain([Shown::Crashes(2), Shown::Unwatched]).collect();
+        let all: Vec<Shown> = states
+            .into_iter()
+            .chain(marks)
+            .chain([Shown::Crashes(2), Shown::Crashes(99), Shown::NoDaemon])
+            .chain(unwatched)
+            .collect();
         for glyphs in [Glyphs::Unicode, Glyphs::Ascii] {
             let mut meanings = HashMap::new();
             for shown in &all {

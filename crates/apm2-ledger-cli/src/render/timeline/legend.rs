@@ -10,7 +10,8 @@ use unicode_width::UnicodeWidthStr as _;
 
 use crate::render::{
     table::Layout,
-    timeline::glyph::{Glyphs, Shown},
+    timeline::chart::NOT_KNOWN,
+    timeline::glyph::{CRASHES_SHOWN_MAX, Glyphs, Shown},
 };
 
 /// The blanks between two entries.
@@ -27,14 +28,16 @@ pub(crate) fn write(
     (layout, width): (Layout, usize),
 ) -> io::Result<()> {
     let mut entries: Vec<(String, String)> = Vec::new();
-    let mut has_crashes = false;
+    let (mut has_few, mut has_many) = (false, false);
     for shown in used.iter().copied().filter(|shown| *shown != Shown::State(LaneState::Absent)) {
         let character = match shown {
-            Shown::Crashes(_) if has_crashes => continue,
-            Shown::Crashes(_) => "2-9".to_owned(),
+            Shown::Crashes(2..=CRASHES_SHOWN_MAX) if has_few => continue,
+            Shown::Crashes(2..=CRASHES_SHOWN_MAX) => "2-9".to_owned(),
+            Shown::Crashes(_) if has_many => continue,
             _ => glyphs.character(shown).to_string(),
         };
-        has_crashes |= matches!(shown, Shown::Crashes(_));
+        has_few |= matches!(shown, Shown::Crashes(2..=CRASHES_SHOWN_MAX));
+        has_many |= matches!(shown, Shown::Crashes(_)) && character == "+";
         let state = if let Shown::State(state) = shown { state } else { LaneState::Absent };
         let text = format!("{character} {}", shown.words());
         let painted = if layout.color {
@@ -43,6 +46,10 @@ pub(crate) fn write(
             text.clone()
         };
         entries.push((text, painted));
+    }
+    if used.contains(&Shown::NoDaemon) {
+        let text = format!("{NOT_KNOWN} not known");
+        entries.push((text.clone(), text));
     }
     entries.push((RESTARTS.to_owned(), RESTARTS.to_owned()));
     let (mut line, mut used_width) = (String::new(), 0);

@@ -13,7 +13,7 @@ use crate::{
     period_lanes::Timeline,
     render::{
         table::{Layout, cut},
-        timeline::{chart::Chart, glyph::Glyphs},
+        timeline::{chart::Chart, figures::Extent, glyph::Glyphs},
         words::{count, counted},
         wrap::wrapped,
     },
@@ -25,7 +25,7 @@ pub(crate) fn page(
     timeline: &Timeline,
     (layout, width): (Layout, usize),
     glyphs: Glyphs,
-    shown: &[usize],
+    (shown, extent): (&[usize], Extent),
 ) -> io::Result<()> {
     let grid = timeline.lanes.grid;
     for line in wrapped(&figures::period_words(&grid, layout.zone), ("", "  "), Some(width)) {
@@ -40,7 +40,7 @@ pub(crate) fn page(
     }
     writeln!(out)?;
     legend::write(out, &chart.used(), glyphs, (layout, width))?;
-    let figures = figures::figures(timeline, layout.zone);
+    let figures = figures::figures(timeline, extent, layout.zone);
     if !figures.is_empty() {
         writeln!(out)?;
     }

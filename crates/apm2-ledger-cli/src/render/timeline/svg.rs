@@ -24,7 +24,7 @@ use crate::{
         table::cut,
         timeline::{
             axis::ticks,
-            figures::{Figure, figures, period_words, short_time},
+            figures::{Extent, Figure, figures, period_words, short_time},
             glyph::{Shown, end_words, state_words},
         },
         words::{count, counted},
@@ -63,15 +63,20 @@ svg{color-scheme:light dark;--bg:#fff;--fg:#1f2328;--dim:#59636e;--line:#d1d9e0;
 text{font:13px ui-sans-serif,system-ui,sans-serif;fill:var(--fg)}\
 .dim{fill:var(--dim);font-size:12px}.h{font-weight:600}.bg{fill:var(--bg);stroke:var(--line)}.tick{stroke:var(--line)}\
 .running{fill:var(--good)}.starting,.stopping{fill:var(--busy)}.waiting{fill:none;stroke:var(--busy);stroke-dasharray:2 2}\
-.unhealthy{fill:url(#unhealthy)}.crashed{fill:var(--bad)}.stopped{fill:var(--soft)}.terminated{fill:none;stroke:var(--soft);stroke-dasharray:5 4}\
+.unhealthy{fill:url(#unhealthy)}.down{fill:var(--bad)}.stopped{fill:var(--soft)}.terminated{fill:none;stroke:var(--soft);stroke-dasharray:5 4}\
 .mark{fill:none;stroke:var(--fg);stroke-width:2;stroke-linecap:round}.bad{stroke:var(--bad)}.busy{stroke:var(--busy)}\
 .halo{stroke:var(--bg);stroke-width:5}.count{font-size:10px;font-weight:700;fill:var(--bad);stroke:var(--bg);stroke-width:3;paint-order:stroke}\
 .hatch{fill:url(#hatch)}.alive{fill:var(--dim)}.textbad{fill:var(--bad)}";
 
 /// Writes the picture. `shown` has the places of the lanes.
-pub(crate) fn write(out: &mut dyn Write, timeline: &Timeline, shown: &[usize], zone: Zone) -> io::Result<()> {
+pub(crate) fn write(
+    out: &mut dyn Write,
+    timeline: &Timeline,
+    (shown, extent): (&[usize], Extent),
+    zone: Zone,
+) -> io::Result<()> {
     let lanes: Vec<&Lane> = shown.iter().filter_map(|place| timeline.lanes.lanes.get(*place)).collect();
-    let figures = figures(timeline, zone);
+    let figures = figures(timeline, extent, zone);
     let picture = Picture { timeline, lanes, figures, zone };
     picture.write(out)
 }
@@ -138,8 +143,8 @@ impl Picture<'_> {
             let lines: Vec<&str> = figure.lines.iter().map(|line| line.text.as_str()).collect();
             format!("{}: {}.", figure.name, lines.join("; "))
         });
-        let states =
-            self.lanes.iter().map(|lane| format!("{} at the end: {}.", lane.handle.display_name(), end_words(lane)));
+        let at = if self.timeline.is_last_known() { "as last known" } else { "at the end" };
+        let states = self.lanes.iter().map(|lane| format!("{} {at}: {}.", lane.handle.display_name(), end_words(lane)));
         figures.chain(states).collect::<Vec<_>>().join(" ")
     }
 
@@ -294,7 +299,7 @@ impl Picture<'_> {
             (format!("<rect class=\"{class}\" y=\"{y}\" width=\"14\" height=\"{height}\"/>"), state_words(state))
         });
         let hatch = "<rect class=\"hatch\" y=\"-7\" width=\"14\" height=\"14\"/>".to_owned();
-        let gaps = (!self.timeline.watch.gaps.is_empty()).then(|| (hatch, Shown::Unwatched.words()));
+        let gaps = (!self.timeline.watch.gaps.is_empty()).then(|| (hatch, Shown::NoDaemon.words()));
         let marks = MarkClass::ALL.into_iter().filter(|class| has_mark(*class)).filter_map(|class| {
             let (path, style) = mark_path(class)?;
             let shape = format!("<path class=\"mark {style}\" transform=\"translate(7 0)\" d=\"{path}\"/>");
@@ -342,7 +347,7 @@ const fn bar(state: LaneState) -> (u32, u32) {
     match state {
         LaneState::Starting => (7, 7),
         LaneState::Stopping => (0, 7),
-        LaneState::Crashed => (11, 3),
+        LaneState::Down => (11, 3),
         LaneState::Stopped | LaneState::Absent => (6, 2),
         LaneState::Terminated => (7, 1),
         LaneState::Waiting => (4, 6),

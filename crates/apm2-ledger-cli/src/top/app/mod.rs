@@ -126,7 +126,8 @@ impl App {
 
     /// The parts of the screen; `None` when it is too small.
     pub(crate) fn regions(&self) -> Option<Regions> {
-        Regions::new(self.size, self.list.rows.len(), self.past.is_some(), self.focus)
+        let banner_rows = self.past.as_ref().map_or(0, |past| 1 + u16::from(past.is_unwatched()));
+        Regions::new(self.size, self.list.rows.len(), banner_rows, self.focus)
     }
 
     /// The text for the user, as long as it is new.

@@ -4,7 +4,7 @@ use apm2_model::event::{Event, stream_id::StreamId};
 
 use crate::{
     moment::Moment,
-    status::StatusContext,
+    status::{StatusContext, Supervision},
     top::{
         message::{PastAnswer, PastStates, Question, Step, StepDirection},
         snapshot::Snapshot,
@@ -27,7 +27,8 @@ pub(crate) struct Past {
 impl Past {
     /// The moment of the last event of the present.
     pub(crate) fn at_the_end_of(live: &Snapshot) -> Self {
-        let moment = Moment::past(live.seq, live.context.moment.now);
+        let is_unwatched = live.context.supervision == Some(Supervision::Absent);
+        let moment = Moment { is_unwatched, ..Moment::past(live.seq, live.context.moment.now) };
         let snapshot = Snapshot { context: StatusContext::past(moment), observed: Default::default(), ..live.clone() };
         Self { snapshot, event: None, stepping: None }
     }
@@ -38,6 +39,11 @@ impl Past {
             PastStates::All(snapshot) => Some(Self { snapshot: *snapshot, event: answer.event, stepping: None }),
             PastStates::Changed { .. } => None,
         }
+    }
+
+    /// Whether no daemon ran then.
+    pub(crate) const fn is_unwatched(&self) -> bool {
+        self.snapshot.context.moment.is_unwatched
     }
 
     /// Whether a step was not answered yet.

@@ -67,9 +67,10 @@ fn totals(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
     let totals = app.totals;
     let plain = canvas.style(Style::Plain);
     let mut column = canvas.write(area, 1, &words::counted(totals.instances, "process"), plain);
+    let mut between = if snapshot.context.moment.is_unwatched { ", last known: " } else { ", " };
     for (count, name, style) in states(&totals) {
         if count > 0 {
-            column = canvas.write(area, column, ", ", plain);
+            column = canvas.write(area, column, std::mem::replace(&mut between, ", "), plain);
             let style = canvas.style(style);
             let given_up = match totals.gave_up {
                 gave_up if gave_up > 0 && name == "down" => format!(" ({} gave up)", words::count(gave_up)),
@@ -115,7 +116,7 @@ const fn states(totals: &Totals) -> [(u64, &'static str, Style); 7] {
     ]
 }
 
-/// Says that the past is shown, and which moment of it.
+/// Says that the past is shown, which moment of it, and whether no daemon ran then.
 pub(crate) fn banner(canvas: &mut Canvas<'_>, area: Rect, past: &Past, app: &App) {
     let moment = past.snapshot.context.moment;
     let ago = (app.now.wall - moment.now).to_std().unwrap_or_default();
@@ -133,5 +134,10 @@ pub(crate) fn banner(canvas: &mut Canvas<'_>, area: Rect, past: &Past, app: &App
     let text = format!(" THE PAST  {time}, {ago} ago  {event}{busy}");
     let text = cut(&escape(&text), usize::from(area.width));
     canvas.write(area, 0, &text, canvas.style(Style::Heading));
+    if past.is_unwatched()
+        && let Some(row) = area.rows().nth(1)
+    {
+        canvas.write(row, 0, &format!(" {}", words::NO_DAEMON_THEN), canvas.style(Style::Heading));
+    }
     canvas.tint(area, canvas.style(Style::Busy).add_modifier(Modifier::BOLD | Modifier::REVERSED));
 }

@@ -3,7 +3,10 @@
 use std::{collections::HashMap, ops::ControlFlow, sync::mpsc::SyncSender};
 
 use apm2_ledger::{EventQuery, EventsQuestion, KindSet, ReadLedger as _, StatesQuestion, StreamAt};
-use apm2_model::event::{Event, kind::EventKind};
+use apm2_model::{
+    event::{Event, kind::EventKind},
+    state::stream::Stream,
+};
 
 use crate::{
     changed_streams::changed_streams,
@@ -13,8 +16,9 @@ use crate::{
     history::{InstanceHistory, Shown},
     moment::Moment,
     source::{LedgerSource, ReadFailure},
-    status::{KernelState, StatusContext},
+    status::{KernelState, StatusContext, Supervision},
     steps::States,
+    supervisors,
     time::At,
     top::{
         feed::{mailbox::Mailbox, overview, samples::Sample, snapshots},
@@ -51,7 +55,10 @@ fn answer(context: &Context, question: &Question) -> Result<Message, CliError> {
     let answer = match question {
         Question::History(key) => Answer::History(*key, context.read(|source| history(source, *key))?.0),
         Question::Why(key) => Answer::Why(*key, context.read(|source| evidence(source, *key))?.0),
-        Question::Jump(at) => Answer::Past(context.read(|source| jump(source, *at, context))?.0),
+        Question::Jump(at) => {
+            let (jumped, supervision) = context.read(|source| jump(source, *at, context))?;
+            Answer::Past(jumped.past(supervision))
+        }
         Question::Step(step) => context.read(|source| self::step(source, *step))?.0,
         Question::Samples(upto) => Answer::Samples(context.read(|source| samples(source, *upto))?.0),
         Question::Overview { upto, down } => Answer::Overview(Box::new(overview::read(context, *upto, down)?)),
@@ -90,26 +97,44 @@ fn samples(
     Ok(events.iter().filter_map(|event| Some((event.stream, Sample::of(event)?))).collect())
 }
 
+/// What was read of a moment, before it is known whether a supervisor runs now.
+struct Jumped {
+    moment: Moment,
+    event: Option<Event>,
+    streams: Vec<Stream>,
+    is_unwatched: Option<bool>,
+}
+
+impl Jumped {
+    fn past(self, supervision: Supervision) -> PastAnswer {
+        let is_unwatched = self.is_unwatched.unwrap_or(supervision == Supervision::Absent);
+        let moment = Moment { is_unwatched, ..self.moment };
+        PastAnswer { moment, event: self.event, states: all_at(self.streams, moment) }
+    }
+}
+
 /// All instances at a time, or after an event.
-fn jump(source: &LedgerSource, at: At, context: &Context) -> Result<PastAnswer, ReadFailure> {
+fn jump(source: &LedgerSource, at: At, context: &Context) -> Result<Jumped, ReadFailure> {
     let moment = context.moment(source, Some(at), "event")?;
     let query = EventQuery::default();
     let event = source.events_in_order(&EventsQuestion::all(query, (moment.seq.max(1), moment.seq)))?.pop();
-    Ok(PastAnswer { moment, event, states: all_at(source, moment)? })
+    let is_unwatched = supervisors::none_at(source, &moment, event.as_ref())?;
+    Ok(Jumped { moment, event, streams: source.states_of(&StatesQuestion::All(moment.seq))?, is_unwatched })
 }
 
-fn all_at(source: &LedgerSource, moment: Moment) -> Result<PastStates, ReadFailure> {
-    let streams = source.states_of(&StatesQuestion::All(moment.seq))?;
-    Ok(PastStates::All(Box::new(Snapshot::new(moment.seq, streams, StatusContext::past(moment)))))
+fn all_at(streams: Vec<Stream>, moment: Moment) -> PastStates {
+    PastStates::All(Box::new(Snapshot::new(moment.seq, streams, StatusContext::past(moment))))
 }
 
 /// The event to which a step leads, and the instances that have events between the two moments.
 fn step(source: &LedgerSource, step: Step) -> Result<Answer, ReadFailure> {
     let Some(event) = next_event(source, step)? else { return Ok(Answer::NoStep(step.direction)) };
     let moment = Moment::past(event.seq, event.stamp.wall());
+    let is_unwatched = supervisors::none_at(source, &moment, Some(&event))?.unwrap_or(false);
+    let moment = Moment { is_unwatched, ..moment };
     let (first, last) = (event.seq.min(step.from).saturating_add(1), event.seq.max(step.from));
     let states = match changed_streams(source, KindSet::ALL, (first, last))? {
-        None => all_at(source, moment)?,
+        None => all_at(source.states_of(&StatesQuestion::All(moment.seq))?, moment),
         Some(ids) => {
             let asked = ids.iter().map(|id| StreamAt { id: *id, seq: event.seq }).collect();
             let found = source.states_of(&StatesQuestion::Of(asked))?;

@@ -6,7 +6,7 @@ use crate::{
         color::Style,
         table::Layout,
         timeline::{
-            figures::{self, figures, period_words},
+            figures::{self, Extent, figures, period_words},
             glyph::Glyphs,
         },
         zone::Zone,
@@ -19,7 +19,7 @@ pub(crate) fn lines(timeline: &Timeline, zone: Zone, columns: usize) -> Vec<Styl
     let layout = Layout { width_columns: Some(columns), color: false, zone };
     let mut page = Vec::new();
     // Writing to memory cannot fail.
-    let _ = figures::write(&mut page, &figures(timeline, zone), Glyphs::Unicode, (layout, columns));
+    let _ = figures::write(&mut page, &figures(timeline, Extent::LONG, zone), Glyphs::Unicode, (layout, columns));
     let text = String::from_utf8_lossy(&page);
     let line = |line: &str| match line.split_once("  ") {
         Some((name, rest)) if !name.is_empty() => {

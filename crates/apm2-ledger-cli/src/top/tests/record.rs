@@ -40,7 +40,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::{
-    end_details::{EndDetail, EndDetails},
+    end_details::{EndDetail, EndDetails, LastLine},
     history::{InstanceHistory, runs_of},
     moment::Moment,
     period_lanes::Timeline,
@@ -66,6 +66,8 @@ pub(super) struct Record {
     runs: HashMap<StreamId, u64>,
     versions: HashMap<StreamId, u64>,
     seconds: u64,
+    /// From when on no daemon ran, before the present.
+    pub(super) unwatched_from: Option<DateTime<Utc>>,
 }
 
 /// The instance `instance` of the process with this number.
@@ -225,7 +227,7 @@ impl Record {
     /// The present, as a daemon has it or as it is without one.
     pub(super) fn snapshot(&self, supervision: Supervision) -> Snapshot {
         let launched: HashSet<ProcessId> = (1..=6).map(|number| id(number, 0).process_id).collect();
-        let moment = Moment { seq: u64::MAX, now: self.now(), is_present: true };
+        let moment = Moment { seq: u64::MAX, now: self.now(), is_present: true, is_unwatched: false };
         let recorded_until = (supervision != Supervision::Answered).then(|| self.now());
         let context =
             StatusContext { moment, supervision: Some(supervision), launched: Some(launched), recorded_until };
@@ -293,6 +295,7 @@ impl Record {
         let ends = lanes.lanes.iter().filter_map(|lane| lane.outages.open?.mark.map(|mark| (lane.id, mark)));
         let details = ends.map(|(id, mark)| {
             let last_line = self.of(id, u64::MAX).iter().filter(|event| event.run == mark.run).find_map(line);
+            let last_line = Some(last_line.map_or(LastLine::Nothing, LastLine::Recorded));
             (mark.seq, EndDetail { last_line, ..EndDetail::default() })
         });
         let details = EndDetails(details.collect());
@@ -308,7 +311,8 @@ impl Record {
             At::Time(time) => time,
             At::Seq(_) => event.unwrap_or(&self.events[0]).stamp.wall(),
         };
-        let moment = Moment::past(event.map_or(0, |event| event.seq), now);
+        let is_unwatched = self.unwatched_from.is_some_and(|from| now > from);
+        let moment = Moment { is_unwatched, ..Moment::past(event.map_or(0, |event| event.seq), now) };
         let streams: Vec<Stream> = self.states(moment.seq).into_values().collect();
         let snapshot = Snapshot::new(moment.seq, streams, StatusContext::past(moment));
         PastAnswer { moment, event: event.cloned(), states: PastStates::All(Box::new(snapshot)) }

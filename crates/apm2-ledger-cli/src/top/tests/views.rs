@@ -15,6 +15,7 @@ use crate::{
     },
 };
 use apm2_model::event::kind::OutputSource;
+use chrono::DateTime;
 
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
 
@@ -72,6 +73,19 @@ fn the_past() {
     check("past", |driver| {
         driver.press("[[[");
         driver.select("sleeper");
+    });
+}
+
+#[test]
+fn the_past_without_a_daemon() {
+    let record = || {
+        let mut record = Record::of_a_day();
+        record.unwatched_from = Some(DateTime::UNIX_EPOCH);
+        record
+    };
+    check_of("past_without_a_daemon", record, Supervision::Answered, |driver| {
+        driver.press("t2026-01-31T12:30:00Z");
+        driver.enter();
     });
 }
 
