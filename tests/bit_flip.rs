@@ -107,3 +107,24 @@ fn the_table_names_the_events() {
     assert!(line.contains(&first), "{line}");
     assert!(outcome.stdout.contains("apm2-ledger salvage"), "{}", outcome.stdout);
 }
+
+/// Positions in a sealed segment that are tried.
+const TRIED: usize = 24;
+
+#[test]
+fn a_report_from_a_damaged_sealed_segment_says_so() {
+    let place = Place::new();
+    fixture::write_sealed(&place.ledger());
+    let is_sealed = |path: &PathBuf| path.extension().is_some_and(|found| found == "sealed");
+    let sealed = segments(&place.ledger()).into_iter().find(is_sealed).unwrap();
+    let bytes = fs::read(&sealed).unwrap();
+    let sound = place.run(&["report", "--since", "1"]).succeeded();
+    assert!(sound.stdout.contains("The ledger is sound"));
+    for at in (0..bytes.len()).step_by(bytes.len() / TRIED).chain([bytes.len() - 1]) {
+        fs::write(&sealed, flipped(&bytes, at)).unwrap();
+        let outcome = place.run(&["report", "--since", "1"]);
+        let is_refused = outcome.code == 4 && outcome.stdout.is_empty() && outcome.stderr.contains("damaged");
+        let is_said = outcome.code == 0 && outcome.stdout.contains("The ledger is broken");
+        assert!(is_refused || is_said, "byte {at}: code {}, {}", outcome.code, outcome.stderr);
+    }
+}

@@ -10,7 +10,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Place, is_so_in_time, send, wait_until};
+use crate::support::{Place, gone, is_so_in_time, send, wait_until};
 
 /// Longest time in which an answer has to arrive. That of a slow request is 5 s.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
@@ -268,9 +268,18 @@ fn slow_and_many_clients_are_limited() {
         place.run(&["run", "--name", "it", "--", "true"]).succeeded();
     }
     assert_eq!(server.ask("GET ~document.json", &[&host, &cookie], "").0, 200);
-    // Connections that say nothing.
-    let idle: Vec<TcpStream> = (0..100).map(|_| server.connect()).collect();
-    assert!(is_so_in_time(|| server.ask("GET ~", &[&host, &cookie], "").0 == 200), "idle connections are closed");
+    // Connections that say nothing, and ones that have sent a part of a request.
+    let idle: Vec<TcpStream> = (0..100)
+        .map(|number| {
+            let mut stream = server.connect();
+            if number % 2 == 0 {
+                // It may be closed already.
+                let _ = stream.write_all(b"GET / HTTP/1.1\r\nX: ");
+            }
+            stream
+        })
+        .collect();
+    assert_eq!(server.ask("GET ~", &[&host, &cookie], "").0, 200, "the oldest one is closed for it");
     drop(idle);
     pages.iter().for_each(|page| page.shutdown(Shutdown::Both).unwrap());
     assert!(is_so_in_time(|| &server.open_events(&cookie).1 == b"HTTP/1.1 200"));
@@ -308,6 +317,8 @@ fn stops_that_take_long_delay_neither_the_data_nor_the_end() {
         let stopping = listed.as_array().unwrap().iter().filter(|one| one["state"] == "stopping").count();
         (stopping == 8).then_some(())
     });
+    let pids = pids_of_runs(&place);
+    assert_eq!(pids.len(), 8);
     let body = format!(r#"{{"action":"stop","process":"{id}/0"}}"#);
     assert_eq!(server.ask("POST ~control", &[&host, &origin, &cookie, json], &body).0, 503, "one more");
     for data in ["GET ~document.json", "GET ~evidence.json"] {
@@ -320,9 +331,14 @@ fn stops_that_take_long_delay_neither_the_data_nor_the_end() {
     assert_eq!(server.child.wait().unwrap().code(), Some(0));
     assert!(began.elapsed() < ANSWER_MAX, "it does not wait for the stops");
     drop((asked, page));
-    let listed = place.json(&["list"]);
-    let pids = listed.as_array().unwrap().iter().filter_map(|one| one["pid"].as_u64());
-    pids.for_each(|pid| send(u32::try_from(pid).unwrap(), Signal::SIGKILL));
+    pids.into_iter().for_each(|pid| send(pid, Signal::SIGKILL));
+}
+
+/// The pids of the latest runs, also of those that are being stopped, whose handles have none.
+fn pids_of_runs(place: &Place) -> Vec<u32> {
+    let started = place.run(&["--format", "jsonl", "tail", "--type", "starting", "-n", "all"]).succeeded();
+    let pid = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["pid"].as_u64();
+    started.stdout.lines().filter_map(pid).map(|pid| u32::try_from(pid).unwrap()).collect()
 }
 
 #[test]
@@ -345,4 +361,75 @@ fn events_are_sent_as_they_are_recorded() {
     });
     let change: serde_json::Value = serde_json::from_str(change.strip_prefix("data: ").unwrap()).unwrap();
     assert_eq!(change["name"], "later");
+}
+
+/// Reads lines of the stream of events until one has this text.
+fn read_until(lines: &mut BufReader<TcpStream>, text: &str) -> String {
+    wait_until(text, || {
+        let mut line = String::new();
+        assert!(lines.read_line(&mut line).unwrap() > 0, "the stream goes on");
+        line.contains(text).then_some(line)
+    })
+}
+
+/// The daemon is killed and the ledger removed while a page is open, and another ledger is made in the same place.
+#[test]
+fn a_ledger_that_is_made_again_in_the_same_place_is_followed() {
+    let place = place();
+    let server = Server::start(&place, &[]);
+    let (host, cookie) = (server.host(), server.cookie());
+    let mut lines = BufReader::new(server.open_events(&cookie).0);
+    read_until(&mut lines, ": open");
+    for name in ["before-1", "before-2", "before-3"] {
+        place.run(&["run", "--name", name, "--", "false"]).left_with(1);
+    }
+    read_until(&mut lines, "before-3");
+    if place.daemon().is_some() {
+        place.kill_daemon();
+    }
+    wait_until("the ledger is removed", || std::fs::remove_dir_all(place.ledger()).ok());
+    let (status, text) = server.ask("GET ~document.json", &[&host, &cookie], "");
+    assert!(matches!(status, 200 | 503), "it is kept for a second, or there is none: {text}");
+    place.run(&["run", "--name", "after", "--", "false"]).left_with(1);
+    read_until(&mut lines, "event: resync");
+    // Its numbers are below those of the removed one.
+    place.run(&["run", "--name", "later", "--", "false"]).left_with(1);
+    read_until(&mut lines, "later");
+    let document = wait_until("the document of the new ledger", || {
+        let (status, text) = server.ask("GET ~document.json", &[&host, &cookie], "");
+        (status == 200 && text.contains("later")).then_some(text)
+    });
+    assert!(!document.contains("before-1"));
+}
+
+/// The daemon of a removed ledger stays as long as its processes run, and records nothing.
+#[test]
+fn a_daemon_whose_ledger_was_removed_does_not_keep_a_page() {
+    let place = Place::supervising("[[process]]\nname = 'it'\ncommand = 'sleep'\nargs = ['1000']\n");
+    let (pid, daemon) = (place.pid_of("it"), place.daemon().unwrap());
+    let server = Server::start(&place, &[]);
+    let cookie = server.cookie();
+    let mut lines = BufReader::new(server.open_events(&cookie).0);
+    read_until(&mut lines, ": open");
+    // The daemon may make its socket again meanwhile.
+    wait_until("the ledger is removed", || std::fs::remove_dir_all(place.ledger()).ok());
+    place.run(&["run", "--name", "after", "--", "false"]).left_with(1);
+    read_until(&mut lines, "event: resync");
+    assert!(!gone(daemon), "it runs as long as its process");
+    send(pid, Signal::SIGKILL);
+    wait_until("it leaves", || gone(daemon).then_some(()));
+}
+
+#[test]
+fn an_address_that_is_not_one_is_explained_and_an_unknown_path_has_a_text() {
+    let place = place();
+    for address in ["127.1", "localhost:8080", "127.0.0.1", ":8080", "[::1]", "127.0.0.1:99999"] {
+        place.run(&["web", "--listen", address]).left_with(2).said(&["--listen", "127.0.0.1:8080"]);
+    }
+    let server = Server::start(&place, &[]);
+    let (host, cookie) = (server.host(), server.cookie());
+    for path in ["GET ~nothing", "GET /nothing", "GET ~document.json/", "GET ~.."] {
+        let (status, text) = server.ask(path, &[&host, &cookie], "");
+        assert!(status == 404 && text.ends_with("there is nothing at this address\n"), "{path}: {text}");
+    }
 }

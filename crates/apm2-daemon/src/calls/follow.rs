@@ -17,6 +17,18 @@ use crate::{
 /// Maximum number of events that are read at a time for a client.
 const FOLLOW_EVENTS_MAX: u64 = 256;
 
+/// Ends the call when the directory of the ledger was removed or exchanged: nothing is recorded any more, and another ledger may be in
+/// its place.
+async fn check_place(state: &Arc<DaemonState>) -> Result<(), Failure> {
+    if state.ledger.poisoned().is_none() {
+        return Ok(());
+    }
+    let dir = Arc::clone(&state.dir);
+    let checked = tokio::task::spawn_blocking(move || dir.check_place()).await;
+    let checked = checked.map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;
+    checked.map_err(|error| Failure::new(FailureKind::Unusable, error.to_string()))
+}
+
 /// Sends the events from `first` on, until the client disconnects.
 pub(crate) async fn follow(
     state: &Arc<DaemonState>,
@@ -31,7 +43,10 @@ pub(crate) async fn follow(
             tokio::select! {
                 grown = size.changed() => grown.map_err(|_| Failure::new(FailureKind::Failed, "the daemon is leaving"))?,
                 () = connection.left() => return Ok(CallAnswer::Done),
-                () = time::sleep(ALIVE_INTERVAL) => connection.reply(&DaemonReply::Alive).await.map_err(|_| client_gone())?,
+                () = time::sleep(ALIVE_INTERVAL) => {
+                    check_place(state).await?;
+                    connection.reply(&DaemonReply::Alive).await.map_err(|_| client_gone())?;
+                }
             }
             continue;
         }

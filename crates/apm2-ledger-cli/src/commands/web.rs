@@ -25,7 +25,7 @@ Examples:
   apm2-ledger web --allow-control              start, stop and restart from the page")]
 pub(crate) struct WebArgs {
     /// The loopback address to listen on; port 0 is any free port
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0", value_parser = parse_address)]
     listen: SocketAddr,
     /// The beginning of the period: a time or the sequence number of an event. Default: 24 hours ago
     #[arg(long, value_name = "TIME|SEQ")]
@@ -33,6 +33,12 @@ pub(crate) struct WebArgs {
     /// Let the page start, stop and restart processes
     #[arg(long)]
     allow_control: bool,
+}
+
+/// Names are refused: what they mean may change.
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    let hint = "give a loopback address in full with a port, such as 127.0.0.1:8080, [::1]:8080, or 127.0.0.1:0 for any free port";
+    text.parse().map_err(|_| hint.to_owned())
 }
 
 pub(crate) fn run(args: &WebArgs, context: &Context) -> Result<i32, CliError> {

@@ -1,6 +1,11 @@
 //! The events of the ledger as they are recorded, for all clients: from the daemon, and while none runs from the journal.
 
-use std::{path::PathBuf, sync::Arc, thread, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use apm2_core::notify::FileWatch;
 use apm2_daemon::DAEMON_SOCKET;
@@ -8,6 +13,7 @@ use apm2_ledger::{JOURNAL_DIR, ReadLedger as _, Reader, StatesQuestion};
 use apm2_model::event::{Event, stream_id::StreamId};
 use serde::Serialize;
 use tokio::sync::broadcast;
+use uuid::Uuid;
 
 use crate::{
     context::Context,
@@ -34,9 +40,18 @@ const LOOK_MAX: Duration = Duration::from_secs(60);
 /// Bytes of the details of an event.
 const TEXT_BYTES_MAX: usize = 400;
 
+/// What is sent to all clients.
+#[derive(Debug, Clone)]
+pub(crate) enum Change {
+    /// A recorded event, as JSON.
+    Event(Arc<str>),
+    /// Another ledger was made in the place of the one that was followed.
+    OtherLedger,
+}
+
 /// A recorded event, for the list of the page.
 #[derive(Debug, Serialize)]
-struct Change {
+struct EventLine {
     seq: u64,
     at_ms: i64,
     name: String,
@@ -46,22 +61,21 @@ struct Change {
 
 /// Sends changes to all clients.
 pub(crate) struct Feed {
+    context: Context,
     dir: PathBuf,
-    is_offline: bool,
+    /// The id of the ledger; `None` if it has no journal yet.
+    ledger: Option<Uuid>,
     states: States,
     seen: u64,
-    changes: broadcast::Sender<Arc<str>>,
+    changes: broadcast::Sender<Change>,
 }
 
 impl Feed {
     /// The feed of the events after those that are recorded now.
-    pub(crate) fn new(context: &Context, changes: broadcast::Sender<Arc<str>>) -> Result<Self, CliError> {
-        let ((seen, states), _) = context.read(|source| {
-            let seen = source.head()?.end();
-            Ok((seen, source.states_of(&StatesQuestion::All(seen))?))
-        })?;
-        let states = states.into_iter().map(|state| (state.id, state)).collect();
-        Ok(Self { dir: context.existing_ledger_dir()?, is_offline: context.is_offline(), states, seen, changes })
+    pub(crate) fn new(context: &Context, changes: broadcast::Sender<Change>) -> Result<Self, CliError> {
+        let dir = context.existing_ledger_dir()?;
+        let (ledger, (seen, states)) = (id_at(&dir).ok(), recorded(context)?);
+        Ok(Self { context: context.clone(), dir, ledger, states, seen, changes })
     }
 
     /// Follows the ledger in a thread, until the program ends.
@@ -72,7 +86,12 @@ impl Feed {
         watch.add_dir(&self.dir.join(JOURNAL_DIR));
         let follow = move || {
             loop {
-                let client = if self.is_offline { None } else { connect(&self.dir).ok().flatten() };
+                if self.find_ledger().is_err() {
+                    thread::sleep(RETRY_PAUSE);
+                    watch.wait(LOOK_MAX);
+                    continue;
+                }
+                let client = if self.context.is_offline() { None } else { connect(&self.dir).ok().flatten() };
                 match client {
                     Some(client) => {
                         let first = self.seen.saturating_add(1);
@@ -92,6 +111,19 @@ impl Feed {
         Ok(())
     }
 
+    /// Begins again if another ledger is in the place of the one that was followed, whose events have other numbers.
+    fn find_ledger(&mut self) -> Result<(), CliError> {
+        let found = id_at(&self.dir)?;
+        if self.ledger == Some(found) {
+            return Ok(());
+        }
+        (self.seen, self.states) = recorded(&self.context)?;
+        self.ledger = Some(found);
+        // It fails if there are no clients.
+        let _ = self.changes.send(Change::OtherLedger);
+        Ok(())
+    }
+
     fn read_journal(&mut self) -> Result<(), CliError> {
         for event in Reader::open(&self.dir)?.events(self.seen.saturating_add(1), u64::MAX) {
             self.take(&event?)?;
@@ -103,7 +135,7 @@ impl Feed {
         self.seen = event.seq;
         let transition = apply(&mut self.states, event)?;
         let step = Step { event: event.clone(), transition };
-        let change = Change {
+        let change = EventLine {
             seq: event.seq,
             at_ms: millis(event.stamp.wall_ns),
             name: self.name(event.stream),
@@ -112,7 +144,7 @@ impl Feed {
         };
         let json = serde_json::to_string(&change).map_err(|error| CliError::failed(error.to_string()))?;
         // It fails if there are no clients.
-        let _ = self.changes.send(json.into());
+        let _ = self.changes.send(Change::Event(json.into()));
         Ok(())
     }
 
@@ -120,6 +152,20 @@ impl Feed {
         let stream = self.states.get(&id);
         stream.map(|stream| escape(&stream.handle.display_name()).into_owned()).unwrap_or_default()
     }
+}
+
+/// The number of the last event, and the states after it.
+fn recorded(context: &Context) -> Result<(u64, States), CliError> {
+    let ((seen, states), _) = context.read(|source| {
+        let seen = source.head()?.end();
+        Ok((seen, source.states_of(&StatesQuestion::All(seen))?))
+    })?;
+    Ok((seen, states.into_iter().map(|state| (state.id, state)).collect()))
+}
+
+/// The id of the ledger in this directory.
+fn id_at(dir: &Path) -> Result<Uuid, CliError> {
+    Ok(Reader::open(dir)?.ledger_id()?)
 }
 
 fn shortened(text: &str) -> String {

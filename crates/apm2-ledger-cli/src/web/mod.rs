@@ -7,4 +7,5 @@ pub(crate) mod kept_json;
 pub(crate) mod routes;
 pub(crate) mod secret;
 pub(crate) mod server;
+pub(crate) mod silent;
 pub(crate) mod timed_stream;

@@ -25,6 +25,7 @@ use crate::{
     report::{self, gathered::Range},
     web::{
         control::Order,
+        feed::Change,
         guard::{CONTROL, DOOR, Guard},
         kept_json::KeptJson,
         secret::Token,
@@ -63,7 +64,7 @@ pub(crate) struct Site {
     pub(crate) range: Range,
     pub(crate) documents: KeptJson,
     pub(crate) verifications: KeptJson,
-    pub(crate) changes: broadcast::Sender<Arc<str>>,
+    pub(crate) changes: broadcast::Sender<Change>,
     pub(crate) limits: Limits,
     pub(crate) context: Context,
     /// The Content-Security-Policy.
@@ -92,6 +93,7 @@ pub(crate) fn routes(site: Arc<Site>) -> Router {
         .route(&below("evidence.json"), get(evidence))
         .route(&below("events"), get(events))
         .route(&below(CONTROL), post(control))
+        .fallback(async || text(StatusCode::NOT_FOUND, "there is nothing at this address"))
         .layer(from_fn_with_state(Arc::clone(&site), guarded))
         .with_state(site)
 }
@@ -203,14 +205,14 @@ async fn events(State(site): State<Arc<Site>>) -> Response {
 }
 
 /// The next message for a client; `None` when the server ends.
-async fn next(changes: &mut broadcast::Receiver<Arc<str>>) -> Option<Bytes> {
+async fn next(changes: &mut broadcast::Receiver<Change>) -> Option<Bytes> {
     use broadcast::error::RecvError::{Closed, Lagged};
     Some(match timeout(ALIVE_INTERVAL, changes.recv()).await {
         Err(_) => Bytes::from_static(b": alive\n\n"),
         Ok(Err(Closed)) => return None,
-        Ok(Err(Lagged(_))) => Bytes::from_static(b"event: resync\ndata: {}\n\n"),
+        Ok(Err(Lagged(_)) | Ok(Change::OtherLedger)) => Bytes::from_static(b"event: resync\ndata: {}\n\n"),
         // JSON has no line breaks.
-        Ok(Ok(json)) => Bytes::from(format!("event: change\ndata: {json}\n\n")),
+        Ok(Ok(Change::Event(json))) => Bytes::from(format!("event: change\ndata: {json}\n\n")),
     })
 }
 
@@ -220,9 +222,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_fell_behind_fetches_the_document_and_goes_on() {
-        let (sender, mut changes) = broadcast::channel::<Arc<str>>(4);
+        let (sender, mut changes) = broadcast::channel(4);
         let send = |numbers: std::ops::Range<u32>| {
-            numbers.for_each(|number| assert_eq!(sender.send(number.to_string().into()).unwrap(), 1));
+            numbers.for_each(|number| assert_eq!(sender.send(Change::Event(number.to_string().into())).unwrap(), 1));
         };
         send(0..2);
         assert_eq!(next(&mut changes).await.unwrap(), "event: change\ndata: 0\n\n");
@@ -231,6 +233,8 @@ mod tests {
         for kept in 96..100 {
             assert_eq!(next(&mut changes).await.unwrap(), format!("event: change\ndata: {kept}\n\n"));
         }
+        sender.send(Change::OtherLedger).unwrap();
+        assert_eq!(next(&mut changes).await.unwrap(), "event: resync\ndata: {}\n\n");
         drop(sender);
         assert!(next(&mut changes).await.is_none());
     }

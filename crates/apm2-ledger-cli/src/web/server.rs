@@ -1,10 +1,17 @@
 //! The connections of the server, and their limits.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use apm2_page::csp;
 use axum::http::HeaderValue;
-use hyper::server::conn::http1;
+use hyper::{
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -26,11 +33,13 @@ use crate::{
         kept_json::KeptJson,
         routes::{Limits, ORDERS_MAX, Site, routes},
         secret::{Secret, Token},
+        silent::{Silence, SilentConnections},
         timed_stream::TimedStream,
     },
 };
 
-/// Largest number of connections at the same time. Further ones are closed at once.
+/// Largest number of connections at the same time. For a further one, the oldest one without a request is closed; if there is none,
+/// the further one is closed.
 const CONNECTIONS_MAX: usize = 64;
 
 /// Longest time in which the head of a request has to arrive.
@@ -117,25 +126,40 @@ fn ended() -> std::io::Result<impl Future<Output = ()>> {
 
 async fn accept(listener: &TcpListener, site: &Arc<Site>) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let silent = SilentConnections::default();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        // A connection over the limit is closed by dropping it.
-        if let Ok(permit) = Arc::clone(&connections).try_acquire_owned() {
-            let site = Arc::clone(site);
-            tokio::spawn(async move {
-                answer(stream, site).await;
-                drop(permit);
-            });
-        }
+        let permit = match Arc::clone(&connections).try_acquire_owned() {
+            Ok(permit) => Ok(permit),
+            // The closed connection gives its place back as soon as its task runs.
+            Err(_) if silent.close_oldest() => Arc::clone(&connections).acquire_owned().await,
+            // The connection is closed by dropping it.
+            Err(_) => continue,
+        };
+        let (Ok(permit), site) = (permit, Arc::clone(site)) else { continue };
+        let (silence, closed) = silent.add();
+        tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                () = closed => {}
+                () = answer(stream, site, silence) => {}
+            }
+            drop(permit);
+        });
     }
 }
 
-/// Answers one request. Errors of a connection concern its client alone.
-async fn answer(stream: TcpStream, site: Arc<Site>) {
-    let service = TowerToHyperService::new(routes(site));
+/// Answers one request. Errors of a connection concern its client alone. `silence` ends with the head of the request.
+async fn answer(stream: TcpStream, site: Arc<Site>, silence: Silence) {
+    let routes = TowerToHyperService::new(routes(site));
+    let silence = Mutex::new(Some(silence));
+    let service = service_fn(move |request| {
+        drop(silence.lock().unwrap_or_else(PoisonError::into_inner).take());
+        routes.call(request)
+    });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)
