@@ -248,3 +248,23 @@ fn the_start_of_a_run_with_many_events_is_found_by_its_time() {
     let page = place.run(&["why", "long", "--at", "1003"]).succeeded().stdout;
     assert!(page.ends_with("Earlier causes were left out; `apm2-ledger show long --events all` has all events.\n"));
 }
+
+#[test]
+fn a_process_is_down_since_its_outage_began_in_each_view() {
+    let place = Place::new();
+    let absent = "[[process]]\nname = 'absent'\ncommand = '/no/such/program'\nrestart = { policy = 'never' }\n";
+    fs::write(place.path("ecosystem.toml"), absent).unwrap();
+    place.run(&["up"]).left_with(1);
+    let first = place.json(&["why", "absent"])["since"].clone();
+    place.run(&["start", "absent"]);
+    wait_until("it fails again", || {
+        let failed = place.types("absent").iter().filter(|kind| *kind == "crashed").count();
+        (failed == 2).then_some(())
+    });
+    let outage = place.json(&["timeline"])["figures"]["down"][0]["value"]["from"].clone();
+    assert_eq!((&place.json(&["why", "absent"])["since"], &outage), (&first, &first));
+    assert_eq!(place.json(&["--offline", "why", "absent"])["since"], first);
+    let text = place.run(&["why", "absent"]).succeeded().stdout;
+    // To the millisecond.
+    assert!(text.contains(&format!(", since {}", &first.as_str().unwrap()[..23])), "{text}");
+}

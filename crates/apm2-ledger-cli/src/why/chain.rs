@@ -31,7 +31,7 @@ pub(crate) struct Chain {
     pub(crate) causes: Vec<Cause>,
     /// Whether older causes were left out.
     pub(crate) is_cut: bool,
-    /// When the instance came into its state, if this was read.
+    /// When the instance came into its state, or when the outage in which it is began, if this was read.
     pub(crate) since: Option<Timestamp>,
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn chain(evidence: &Evidence, unwatched: Option<UnwatchedProcess>) ->
     // A cancellation can be recorded before the end of the run.
     causes.sort_by_key(|cause| std::cmp::Reverse(cause.seq));
     causes.truncate(CAUSES_MAX);
-    Chain { causes, is_cut, since: state_since(evidence) }
+    Chain { causes, is_cut, since: evidence.down_since.or_else(|| state_since(evidence)) }
 }
 
 /// The time of the last event that changed the state.

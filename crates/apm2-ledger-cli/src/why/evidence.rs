@@ -3,6 +3,7 @@
 
 use std::{collections::HashMap, ops::ControlFlow};
 
+use apm2_lanes::{fold::LanesFold, grid::Grid, lane_state::is_down, segment::LANE_KINDS};
 use apm2_ledger::{EventQuery, EventsQuestion, KindSet, ReadLedger as _};
 use apm2_model::{
     event::{
@@ -47,6 +48,8 @@ pub(crate) struct Evidence {
     pub(crate) changes: Vec<SupervisorChange>,
     /// The specifications before the latest changes, by the sequence number of the change.
     pub(crate) specs_before: HashMap<u64, ProcessSpec>,
+    /// When the outage began, if the instance is down. It may have had failed starts since.
+    pub(crate) down_since: Option<Timestamp>,
 }
 
 /// The start of a supervisor, and what is recorded before it.
@@ -73,7 +76,8 @@ impl Evidence {
         events.reverse();
         let changes = supervisor_changes(source, &events)?;
         let specs_before = specs_before(source, &events)?;
-        Ok(Some(Self { stream, has_gap, events, changes, specs_before }))
+        let down_since = down_since(source, &stream, upto)?;
+        Ok(Some(Self { stream, has_gap, events, changes, specs_before, down_since }))
     }
 
     /// The start of the supervisor that recorded the event `seq` of a recovery.
@@ -143,6 +147,31 @@ impl Reading {
             _ => Ok(()),
         }
     }
+}
+
+/// The beginning of the outage in which the instance is, as its lane has it; `None` if it is not down.
+fn down_since(source: &LedgerSource, stream: &Stream, upto: u64) -> Result<Option<Timestamp>, ReadFailure> {
+    if !is_down(stream) {
+        return Ok(None);
+    }
+    let of_kinds = |kinds: &[&'static str]| EventQuery {
+        kinds: Some(KindSet::named(kinds.iter().copied())),
+        ..EventQuery::stream(stream.id)
+    };
+    let running = source.events_in_order(&EventsQuestion::last(of_kinds(&["running"]), (1, upto), 1))?.pop();
+    let (before, first) = match running {
+        Some(running) => (source.state_at(stream.id, running.seq)?, running.seq.saturating_add(1)),
+        None => (None, 1),
+    };
+    let question = EventsQuestion { max: EVENTS_MAX, ..EventsQuestion::all(of_kinds(&LANE_KINDS), (first, upto)) };
+    let events = source.events_in_order(&question)?;
+    let Some(begin) = events.first().map(|event| event.stamp) else { return Ok(None) };
+    let mut fold = LanesFold::new(Grid::new(begin, begin, 1));
+    before.iter().for_each(|before| fold.begin(before));
+    let is_whole = (events.len() as u64) < EVENTS_MAX && events.iter().all(|event| fold.apply(event).is_ok());
+    let lanes = fold.finish();
+    let outage = lanes.lane(stream.id).and_then(|lane| lane.outages.open);
+    Ok(outage.filter(|_| is_whole).map(|outage| outage.from))
 }
 
 /// The specifications before the latest changes.

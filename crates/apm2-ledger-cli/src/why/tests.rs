@@ -226,6 +226,7 @@ impl Script {
             has_gap: false,
             changes: self.changes.clone(),
             specs_before: self.specs_before.clone(),
+            down_since: None,
         };
         let context = StatusContext::past(Moment::past(self.seq, self.stamp().wall()));
         print(&chain(&evidence, unwatched), &context.status(&evidence.stream));

@@ -278,7 +278,7 @@ impl Record {
     fn evidence(&self, id: StreamId, upto: u64) -> Option<Evidence> {
         let stream = self.states(upto).remove(&id)?;
         let (changes, specs_before) = (Vec::new(), HashMap::new());
-        Some(Evidence { stream, events: self.of(id, upto), has_gap: false, changes, specs_before })
+        Some(Evidence { stream, events: self.of(id, upto), has_gap: false, changes, specs_before, down_since: None })
     }
 
     fn overview(&self, upto: Option<u64>) -> Timeline {
