@@ -170,6 +170,10 @@ fn it_notices_events_and_daemons_that_come_and_go() {
             tmux.line(unwatched.trim());
             tmux.wait_for("No daemon ran then, so this is what was recorded last.");
             tmux.wait_for("running (last known)");
+            tmux.keys(&["v"]);
+            tmux.wait_for("last known, without a daemon: 1 alive");
+            tmux.keys(&["Escape"]);
+            wait_until("the overview is closed", || (!tmux.text().contains("Overview")).then_some(()));
             tmux.keys(&["["]);
             wait_until("a daemon ran then", || (!tmux.text().contains("No daemon ran then")).then_some(()));
             tmux.wait_for("THE PAST");

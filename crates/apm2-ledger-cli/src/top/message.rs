@@ -77,8 +77,8 @@ pub(crate) enum Question {
     Step(Step),
     /// What changes without events: which processes exist and which are supervised.
     Facts(Vec<(StreamId, Option<ProcessIdentity>)>),
-    /// What happened lately, until an event or until now. The instances are down.
-    Overview { upto: Option<u64>, down: Vec<StreamId> },
+    /// What happened lately, until a time or an event, or until now. The instances are down.
+    Overview { until: Option<At>, down: Vec<StreamId> },
     /// The latest samples of all instances up to this event.
     Samples(u64),
     /// All instances as they are now, after an event was missed.

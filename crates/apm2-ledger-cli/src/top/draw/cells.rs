@@ -74,7 +74,7 @@ pub(crate) fn activity(status: &InstanceStatus<'_>) -> String {
     if status.stream.waits_for_limit() {
         return "limit".to_owned();
     }
-    if status.stream.handle.state.has_exited() || status.is_doubtful() {
+    if status.stream.handle.state.has_exited() || status.is_doubtful() || status.is_unwatched {
         return ended(agent);
     }
     match (agent.phase, agent.tool()) {

@@ -61,7 +61,7 @@ fn answer(context: &Context, question: &Question) -> Result<Message, CliError> {
         }
         Question::Step(step) => context.read(|source| self::step(source, *step))?.0,
         Question::Samples(upto) => Answer::Samples(context.read(|source| samples(source, *upto))?.0),
-        Question::Overview { upto, down } => Answer::Overview(Box::new(overview::read(context, *upto, down)?)),
+        Question::Overview { until, down } => Answer::Overview(Box::new(overview::read(context, *until, down)?)),
         Question::Facts(processes) => {
             let observed: HashMap<_, _> =
                 processes.iter().map(|(id, identity)| (*id, KernelState::of(identity.as_ref()))).collect();

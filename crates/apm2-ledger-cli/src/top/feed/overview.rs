@@ -12,14 +12,14 @@ use crate::{
     time::At,
 };
 
-/// The figures of the time before event `upto`, or until now. `down` are instances that are down, also if that began before.
+/// The figures of the time until a time or an event, or until now. `down` are instances that are down, also if that began before.
 ///
 /// # Errors
 /// The ledger cannot be read.
-pub(crate) fn read(context: &Context, upto: Option<u64>, down: &[StreamId]) -> Result<Timeline, CliError> {
+pub(crate) fn read(context: &Context, until: Option<At>, down: &[StreamId]) -> Result<Timeline, CliError> {
     let (lanes, supervision) = context.read(|source| {
         let end = source.head()?.end();
-        let period = Period::requested_or_recent(source, &[], (None, upto.map(At::Seq)), end, context)?;
+        let period = Period::requested_or_recent(source, &[], (None, until), end, context)?;
         let asked = Asked { also: down, ..Asked::default() };
         // Figures have no parts.
         PeriodLanes::read(source, asked, &period, &|_| 1, false)

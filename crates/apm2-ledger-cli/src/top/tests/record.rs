@@ -253,7 +253,7 @@ impl Record {
                 let events = self.events.iter().filter(|event| event.seq <= *upto);
                 Answer::Samples(events.filter_map(|event| Some((event.stream, Sample::of(event)?))).collect())
             }
-            Question::Overview { upto, .. } => Answer::Overview(Box::new(self.overview(*upto))),
+            Question::Overview { until, .. } => Answer::Overview(Box::new(self.overview(*until))),
             Question::Facts(_) | Question::Snapshot => return None,
         })
     }
@@ -281,8 +281,13 @@ impl Record {
         Some(Evidence { stream, events: self.of(id, upto), has_gap: false, changes, specs_before, down_since: None })
     }
 
-    fn overview(&self, upto: Option<u64>) -> Timeline {
-        let events = || self.events.iter().filter(|event| upto.is_none_or(|upto| event.seq <= upto));
+    fn overview(&self, until: Option<At>) -> Timeline {
+        let is_before = |event: &&Event| match until {
+            None => true,
+            Some(At::Seq(seq)) => event.seq <= seq,
+            Some(At::Time(time)) => event.stamp.wall() <= time,
+        };
+        let events = || self.events.iter().filter(is_before);
         let to = events().next_back().map_or_else(|| self.stamp(), |event| event.stamp);
         let grid = Grid::new(self.events[0].stamp, to, 1);
         let mut lanes = LanesFold::new(grid);
