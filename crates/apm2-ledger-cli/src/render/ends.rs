@@ -73,7 +73,7 @@ pub(crate) fn no_last_line(lane: &Lane, mark: &Mark, details: &EndDetails) -> Op
         LastLine::Nothing => Some("it wrote nothing".to_owned()),
         LastLine::NotRecorded => {
             let name = lane.handle.display_name();
-            Some(format!("its last lines are not on record, `apm2-ledger logs {}` has what was kept", escape(&name)))
+            Some(format!("no last lines on record: `apm2-ledger logs {}`", escape(&name)))
         }
     }
 }

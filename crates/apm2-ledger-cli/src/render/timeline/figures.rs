@@ -76,20 +76,13 @@ pub(crate) struct Figure {
 /// A line of a figure. Its text is escaped.
 pub(crate) struct Line {
     pub(crate) text: String,
-    /// The last line that the process wrote, if it is of interest.
-    pub(crate) last_line: Option<String>,
-}
-
-impl Line {
-    /// The last line that the process wrote, with what it is.
-    pub(crate) fn quoted(&self) -> Option<String> {
-        self.last_line.as_ref().map(|line| format!("last line: {line}"))
-    }
+    /// The last line that the process wrote, or that there is none, if it is of interest.
+    pub(crate) below: Option<String>,
 }
 
 impl From<String> for Line {
     fn from(text: String) -> Self {
-        Self { text, last_line: None }
+        Self { text, below: None }
     }
 }
 
@@ -228,13 +221,13 @@ impl Words<'_> {
         end_with_cause(mark, &self.timeline.details)
     }
 
-    fn quote(&self, mark: Option<&Mark>) -> Option<String> {
-        last_line(mark?, &self.timeline.details)
+    fn quote(&self, mark: &Mark) -> Option<String> {
+        Some(format!("last line: {}", last_line(mark, &self.timeline.details)?))
     }
 
     fn death(&self, lane: &Lane, mark: &Mark) -> Line {
         let text = format!("{} at {}: {}", name(lane), self.time(mark.at_ns), self.end(mark));
-        Line { text, last_line: self.quote(Some(mark)) }
+        Line { text, below: self.quote(mark) }
     }
 
     fn outage(&self, found: &(&Lane, Outage)) -> Line {
@@ -250,10 +243,10 @@ impl Words<'_> {
     fn down(&self, found: &(&Lane, Outage)) -> Line {
         let (lane, outage) = found;
         let is_watched = !self.timeline.is_last_known();
-        let no_line = outage.mark.and_then(|mark| no_last_line(lane, &mark, &self.timeline.details));
-        let no_line = no_line.map(|why| format!("; {why}")).unwrap_or_default();
-        let text = format!("{}; {}{no_line}", self.begun(found), why_down(lane, is_watched));
-        Line { text, last_line: self.quote(outage.mark.as_ref()) }
+        let text = format!("{}; {}", self.begun(found), why_down(lane, is_watched));
+        let no_line = |mark| no_last_line(lane, mark, &self.timeline.details);
+        let below = outage.mark.as_ref().and_then(|mark| self.quote(mark).or_else(|| no_line(mark)));
+        Line { text, below }
     }
 
     /// The length of an outage and how it began.
@@ -317,8 +310,8 @@ pub(crate) fn write(
                     None => writeln!(out, "{text}")?,
                 }
             }
-            if let Some(quoted) = line.quoted() {
-                let quoted = glyphs.cut(&quoted, width.saturating_sub(name_width + QUOTE_INDENT.len()));
+            if let Some(below) = &line.below {
+                let quoted = glyphs.cut(below, width.saturating_sub(name_width + QUOTE_INDENT.len()));
                 let quoted = if layout.color { Style::Quiet.paint(&quoted) } else { quoted };
                 writeln!(out, "{blank}{QUOTE_INDENT}{quoted}")?;
             }

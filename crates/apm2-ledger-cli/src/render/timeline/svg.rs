@@ -94,7 +94,7 @@ impl Picture<'_> {
         let lanes_bottom = AXIS_HEIGHT + MARGIN + rows.saturating_mul(ROW_HEIGHT);
         let alive_bottom = lanes_bottom + 2 * ROW_HEIGHT;
         let lines = self.figures.iter().flat_map(|figure| &figure.lines);
-        let lines: usize = lines.map(|line| 1 + usize::from(line.last_line.is_some())).sum();
+        let lines: usize = lines.map(|line| 1 + usize::from(line.below.is_some())).sum();
         let lines = u32::try_from(lines).unwrap_or(u32::MAX);
         let legend = self.legend();
         let legend_rows = legend_places(&legend).last().map_or(0, |(_, row)| row + 1);
@@ -331,8 +331,8 @@ impl Picture<'_> {
                 let text = xml_cut(&line.text, TEXT_CHARACTERS);
                 writeln!(out, "<text x=\"{LANE_LEFT}\" y=\"{y}\">{text}</text>")?;
                 y += LINE_HEIGHT;
-                if let Some(quoted) = line.quoted() {
-                    let text = xml_cut(&quoted, TEXT_CHARACTERS);
+                if let Some(below) = &line.below {
+                    let text = xml_cut(below, TEXT_CHARACTERS);
                     writeln!(out, "<text class=\"dim\" x=\"{LANE_LEFT}\" y=\"{y}\">{text}</text>")?;
                     y += LINE_HEIGHT;
                 }
