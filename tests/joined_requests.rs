@@ -73,6 +73,15 @@ fn concurrent_restarts_are_all_on_record() {
         // One that comes before the stop is recorded has no cause.
         assert!(event["cause"].is_null() || stopping.iter().any(is_cause), "{event}");
     }
+    // The lists of what persons did have each of them, and the displays one entry for several.
+    let timeline = place.json(&["timeline", "it"]);
+    let is_listed = |event: &Value| {
+        let actions = timeline["actions"].as_array().unwrap();
+        actions.iter().any(|action| action["seq"] == event["seq"] && action["detail"] == event["detail"])
+    };
+    assert!(events.iter().filter(|event| event["adapter"] == "supervisor").all(is_listed), "{timeline}");
+    let shown = place.run(&["timeline", "it"]).succeeded().stdout;
+    assert!((1..REQUESTS).contains(&shown.matches("joined the restart of it").count()), "{shown}");
     // Both halves of a restart have the reason of the request that began it.
     let starts = events.iter().filter(|event| event["type"] == "start_requested").skip(1);
     for (stopping, start) in stopping.iter().zip(starts) {

@@ -1,13 +1,16 @@
 //! What persons, and programs on their behalf, did in a period, which restarts were refused, and which ends no supervisor observed. The
 //! lists have a limit.
 
-use apm2_model::event::{
-    Event,
-    actor::Actor,
-    kind::{EventKind, RestartRule},
-    requester::Requester,
-    stream_id::StreamId,
-    timestamp::Timestamp,
+use apm2_model::{
+    event::{
+        Event,
+        actor::Actor,
+        kind::{EventKind, RestartRule},
+        requester::Requester,
+        stream_id::StreamId,
+        timestamp::Timestamp,
+    },
+    policy::joined::Joined,
 };
 
 use crate::mark::Mark;
@@ -36,11 +39,13 @@ pub struct Action {
     pub seq: u64,
     /// The instance; [`StreamId::SYSTEM`] for the end of a supervisor.
     pub stream: StreamId,
-    /// The name of the kind of event: `registered`, `spec_changed`, `unregistered`, `start_requested`, `stopping` or
-    /// `supervisor_stopped`.
+    /// The name of the kind of event: `registered`, `spec_changed`, `unregistered`, `start_requested`, `stopping`,
+    /// `supervisor_stopped`, or `observed` for a request that joined another.
     pub kind: &'static str,
     /// Whether it is a start that follows a stop because one request asked for both.
     pub is_second_half: bool,
+    /// What the request joined, if it joined another.
+    pub joined: Option<Joined>,
     /// The operator.
     pub actor: Actor,
     /// The reason that was given.
@@ -105,20 +110,22 @@ impl Action {
     pub fn end_of_supervisor(event: &Event, by: Requester) -> Self {
         let (at_ns, kind) = (event.stamp.wall_ns, event.kind.name());
         let Requester { actor, reason } = by;
-        Self { at_ns, seq: event.seq, stream: event.stream, kind, is_second_half: false, actor, reason }
+        Self { at_ns, seq: event.seq, stream: event.stream, kind, is_second_half: false, joined: None, actor, reason }
     }
 
     /// The action in an event at this time; `None` if the event is none.
     #[must_use]
     pub fn of(event: &Event, at_ns: i64) -> Option<Self> {
-        let is_action = matches!(
-            event.kind,
-            EventKind::Registered { .. }
-                | EventKind::SpecChanged { .. }
-                | EventKind::Unregistered
-                | EventKind::StartRequested { .. }
-                | EventKind::Stopping { .. }
-        );
+        let joined = Joined::of(&event.kind);
+        let is_action = joined.is_some()
+            || matches!(
+                event.kind,
+                EventKind::Registered { .. }
+                    | EventKind::SpecChanged { .. }
+                    | EventKind::Unregistered
+                    | EventKind::StartRequested { .. }
+                    | EventKind::Stopping { .. }
+            );
         if !is_action || !matches!(event.actor, Actor::Operator { .. }) {
             return None;
         }
@@ -131,6 +138,7 @@ impl Action {
             stream: event.stream,
             kind: event.kind.name(),
             is_second_half,
+            joined,
             actor,
             reason,
         })

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use apm2_model::event::stream_id::StreamId;
+use apm2_model::{event::stream_id::StreamId, policy::joined::Joined};
 
 use crate::actions::Action;
 
@@ -10,7 +10,7 @@ use crate::actions::Action;
 const AT_ONCE_NS: i64 = 2_000_000_000;
 
 /// What is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RequestKind {
     /// To supervise processes, without a start.
     Add,
@@ -24,6 +24,8 @@ pub enum RequestKind {
     Stop,
     /// To stop and start processes.
     Restart,
+    /// A request that joined a stop or a start under way.
+    Join(Joined),
 }
 
 /// What an operator asked for at once.
@@ -35,10 +37,12 @@ pub struct Request<'a> {
     pub first: &'a Action,
     /// The instances, in the order of their actions.
     pub streams: Vec<StreamId>,
+    /// The number of further requests, whatever their reasons: those of the same operator that joined the same at about the same time.
+    pub further: u64,
 }
 
 impl RequestKind {
-    /// The name in `snake_case`.
+    /// The name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -48,10 +52,16 @@ impl RequestKind {
             Self::Start => "start",
             Self::Stop => "stop",
             Self::Restart => "restart",
+            Self::Join(Joined::Stop | Joined::StopOnly) => "stop, joined",
+            Self::Join(Joined::Start) => "start, joined",
+            Self::Join(Joined::Restart) => "restart, joined",
         }
     }
 
     fn of(action: &Action) -> Self {
+        if let Some(joined) = action.joined {
+            return Self::Join(joined);
+        }
         match action.kind {
             "registered" => Self::Add,
             "spec_changed" => Self::Change,
@@ -71,7 +81,12 @@ pub fn requests(actions: &[Action]) -> Vec<Request<'_>> {
     // The first request that further actions can belong to.
     let mut open = 0;
     let mut before: Option<&Action> = None;
+    let mut joins = Joins::default();
     for (action, kind) in actions.iter().zip(kinds) {
+        if let (Some(kind), Some(_)) = (kind, action.joined) {
+            joins.add(action, kind, &mut requests);
+            continue;
+        }
         if before.replace(action).is_some_and(|before| !are_at_once(before, action)) {
             open = requests.len();
         }
@@ -81,18 +96,40 @@ pub fn requests(actions: &[Action]) -> Vec<Request<'_>> {
             found => {
                 // What is asked for again is another request.
                 open = if found.is_some() { requests.len() } else { open };
-                requests.push(Request { kind, first: action, streams: vec![action.stream] });
+                requests.push(Request { kind, first: action, streams: vec![action.stream], further: 0 });
             }
         }
     }
     requests
 }
 
+/// The requests that joined others, of which many can come at once for one process.
+#[derive(Default)]
+struct Joins<'a> {
+    /// The last action of each, and the place of its request.
+    latest: HashMap<(StreamId, RequestKind), (&'a Action, usize)>,
+}
+
+impl<'a> Joins<'a> {
+    /// Counts the action to the request before it that joined the same, or adds a request.
+    fn add(&mut self, action: &'a Action, kind: RequestKind, requests: &mut Vec<Request<'a>>) {
+        let before = self.latest.get(&(action.stream, kind)).copied();
+        let before = before.filter(|(before, _)| is_near(before, action) && before.actor == action.actor);
+        let place = before.map_or(requests.len(), |(_, place)| place);
+        match requests.get_mut(place) {
+            Some(request) => request.further += 1,
+            None => requests.push(Request { kind, first: action, streams: vec![action.stream], further: 0 }),
+        }
+        self.latest.insert((action.stream, kind), (action, place));
+    }
+}
+
 /// The kind of request of each action; `None` for one that is a part of another one.
 fn kinds(actions: &[Action]) -> Vec<Option<RequestKind>> {
     let mut kinds: Vec<Option<RequestKind>> = actions.iter().map(|action| Some(RequestKind::of(action))).collect();
     let mut latest: HashMap<StreamId, usize> = HashMap::new();
-    for (place, action) in actions.iter().enumerate() {
+    // A request that joined a restart comes between its two halves.
+    for (place, action) in actions.iter().enumerate().filter(|(_, action)| action.joined.is_none()) {
         let before = latest.insert(action.stream, place);
         let Some((before, first)) = before.and_then(|before| Some((before, actions.get(before)?))) else { continue };
         let is_start = action.kind == "start_requested" && is_same_operator(first, action);
@@ -131,7 +168,7 @@ mod tests {
     fn action(seconds: i64, number: u8, kind: &'static str) -> Action {
         let (at_ns, seq) = (seconds * 1_000_000_000, 1);
         let (stream, actor, reason) = (stream(number), operator(), None);
-        Action { at_ns, seq, stream, kind, is_second_half: false, actor, reason }
+        Action { at_ns, seq, stream, kind, is_second_half: false, joined: None, actor, reason }
     }
 
     fn found(actions: &[Action]) -> Vec<(i64, RequestKind, Vec<u8>)> {
@@ -171,6 +208,29 @@ mod tests {
             (41, RequestKind::Start, vec![2]),
         ];
         assert_eq!(found(&actions), expected);
+    }
+
+    #[test]
+    fn requests_that_join_a_restart_are_one_entry_whatever_their_reasons() {
+        let join = |seconds, number: u8, reason: &str| {
+            let joined = Some(Joined::Restart);
+            Action { joined, reason: Some(reason.to_owned()), ..action(seconds, number, "observed") }
+        };
+        let end = Action { is_second_half: true, ..action(3, 1, "start_requested") };
+        let actions = [
+            action(0, 1, "stopping"),
+            join(0, 1, "one"),
+            join(1, 1, "two"),
+            join(1, 2, "one"),
+            join(2, 1, "three"),
+            end,
+            join(60, 1, "four"),
+        ];
+        let kind = RequestKind::Join(Joined::Restart);
+        let expected =
+            [(0, RequestKind::Restart, vec![1]), (0, kind, vec![1]), (1, kind, vec![2]), (60, kind, vec![1])];
+        assert_eq!(found(&actions), expected);
+        assert_eq!(requests(&actions).iter().map(|request| request.further).collect::<Vec<_>>(), [0, 2, 0, 0]);
     }
 
     #[test]

@@ -6,10 +6,17 @@ use std::{
     ops::ControlFlow,
 };
 
-use apm2_lanes::{fold::LanesFold, grid::Grid, lanes::Lanes, segment::LANE_KINDS, watch::Watch};
+use apm2_lanes::{
+    actions::{Action, LISTED_MAX},
+    fold::LanesFold,
+    grid::Grid,
+    lanes::Lanes,
+    segment::LANE_KINDS,
+    watch::Watch,
+};
 use apm2_ledger::{EventQuery, EventsQuestion, KindSet, ReadError, ReadLedger as _, StatesQuestion, StreamAt};
 use apm2_model::{
-    event::stream_id::StreamId,
+    event::{actor::ActorFilter, stream_id::StreamId},
     state::{statistics::STATISTICS_KINDS, stream::Stream},
 };
 
@@ -117,15 +124,17 @@ impl PeriodLanes {
         let mut fold = LanesFold::new(grid);
         begin(source, &streams, period.seqs, &mut fold)?;
         let shown: Vec<StreamId> = streams.iter().map(|stream| stream.id).collect();
+        let mut joined = Vec::new();
         if !is_restricted || !shown.is_empty() {
             let streams = if is_restricted { shown } else { Vec::new() };
             let query = EventQuery { streams, kinds: Some(kinds(samples)), ..EventQuery::default() };
-            apply(source, &EventsQuestion::all(query, period.seqs), &mut fold)?;
+            apply(source, &EventsQuestion::all(query.clone(), period.seqs), &mut fold)?;
+            joined = joined_requests(source, query, period.seqs, grid)?;
         }
         let spent = spent(source, &streams, period)?;
         let mut supervisors = Supervisors::read(source, grid, period)?;
         let mut lanes = fold.finish();
-        supervisors.actions.drain(..).for_each(|action| lanes.actions.insert(action));
+        supervisors.actions.drain(..).chain(joined).for_each(|action| lanes.actions.insert(action));
         let details = EndDetails::read(source, &lanes, period.seqs.1)?;
         Ok(Self { lanes, spent, details, supervisors })
     }
@@ -135,6 +144,22 @@ impl PeriodLanes {
         let watch = self.supervisors.finish(supervision);
         Timeline { lanes: self.lanes, spent: self.spent, watch, details: self.details }
     }
+}
+
+/// The requests of persons that joined others, the first ones. They are observations, of which a ledger has many without an operator.
+fn joined_requests(
+    source: &LedgerSource,
+    query: EventQuery,
+    seqs: (u64, u64),
+    grid: Grid,
+) -> Result<Vec<Action>, ReadFailure> {
+    let (kinds, actors) = (Some(KindSet::named(["observed"])), vec![ActorFilter::Operator]);
+    let mut found = Vec::new();
+    source.events(&EventsQuestion::all(EventQuery { kinds, actors, ..query }, seqs), &mut |event| {
+        found.extend(Action::of(&event, grid.clamp(event.stamp.wall_ns)));
+        if found.len() < LISTED_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(found)
 }
 
 fn of(ids: impl Iterator<Item = StreamId>, seq: u64) -> StatesQuestion {

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use apm2_model::event::{
-    Event,
-    identity::ProcessIdentity,
-    kind::{EventKind, OutputSource, RestartRule, SignalTarget, StartTrigger},
+use apm2_model::{
+    event::{
+        Event,
+        identity::ProcessIdentity,
+        kind::{EventKind, OutputSource, RestartRule, SignalTarget, StartTrigger},
+    },
+    policy::joined::SUPERVISOR,
 };
 
 use crate::{
@@ -114,6 +117,7 @@ pub(crate) fn of_kind(kind: &EventKind, zone: Zone) -> String {
             format!("{cpu_percent:.1}% cpu, {} bytes{}", words::count(*memory_bytes), of.unwrap_or_default())
         }
         K::CredentialRotated { profile, variables } => format!("{profile}: {}", variables.join(" ")),
+        K::Observed { adapter, detail } if adapter == SUPERVISOR => detail.clone(),
         K::Observed { adapter, detail } => format!("{adapter}: {detail}"),
         K::Agent { report } => agent::details(report, zone),
         K::SupervisorStarted { pid, version } => format!("pid {pid}, version {version}"),

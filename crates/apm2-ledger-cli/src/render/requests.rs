@@ -1,7 +1,7 @@
 //! The requests of persons in words.
 
 use apm2_lanes::requests::{Request, RequestKind};
-use apm2_model::event::actor::Actor;
+use apm2_model::{event::actor::Actor, policy::joined::Joined};
 
 use crate::render::{escape::escape, words};
 
@@ -21,10 +21,24 @@ pub(crate) fn person<'a>(actor: &Actor, reason: Option<&'a str>) -> Option<(Stri
     Some((escape(who).into_owned(), reason))
 }
 
-/// The person who made this request, escaped, and the reason.
-pub(crate) fn asked_by<'a>(request: &Request<'a>) -> (String, Option<&'a str>) {
+/// The person who made this request, escaped, and the reason, with the number of the further requests.
+pub(crate) fn asked_by(request: &Request<'_>) -> (String, Option<String>) {
     let (actor, reason) = (&request.first.actor, request.first.reason.as_deref());
-    person(actor, reason).unwrap_or_else(|| (words::actor(actor), reason))
+    let (who, reason) = person(actor, reason).unwrap_or_else(|| (words::actor(actor), reason));
+    let further = (request.further > 0).then(|| words::counted(request.further, "more request"));
+    let parts: Vec<String> = reason.map(str::to_owned).into_iter().chain(further).collect();
+    (who, (!parts.is_empty()).then(|| parts.join("; ")))
+}
+
+/// What the person did, before the names of the processes.
+pub(crate) const fn did(kind: RequestKind) -> &'static str {
+    match kind {
+        RequestKind::Join(Joined::Stop) => "joined the stop of",
+        RequestKind::Join(Joined::StopOnly) => "cancelled the restart of",
+        RequestKind::Join(Joined::Start) => "joined the start of",
+        RequestKind::Join(Joined::Restart) => "joined the restart of",
+        other => done(other),
+    }
 }
 
 /// What was done.
@@ -36,6 +50,10 @@ pub(crate) const fn done(kind: RequestKind) -> &'static str {
         RequestKind::Start => "started",
         RequestKind::Stop => "stopped",
         RequestKind::Restart => "restarted",
+        RequestKind::Join(Joined::Stop) => "stop joined",
+        RequestKind::Join(Joined::StopOnly) => "restart cancelled",
+        RequestKind::Join(Joined::Start) => "start joined",
+        RequestKind::Join(Joined::Restart) => "restart joined",
     }
 }
 

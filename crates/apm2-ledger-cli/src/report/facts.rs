@@ -238,7 +238,7 @@ impl Facts<'_> {
                 process: self.process(request.first.stream),
                 answer: format!("{others}{} by {who}", done(request.kind)),
                 at_ms: Some(millis(request.first.at_ns)),
-                details: reason.map(|reason| escape(reason).into_owned()).unwrap_or_default(),
+                details: reason.map(|reason| escape(&reason).into_owned()).unwrap_or_default(),
                 ..FactPart::default()
             }
         });

@@ -52,7 +52,7 @@ pub(crate) fn requests(requests: &[apm2_lanes::requests::Request<'_>], lanes: &L
             what: request.kind.name(),
             processes: named.map(|id| process_name(lanes, *id)).collect(),
             more: request.streams.len().saturating_sub(REQUESTED_MAX) as u64,
-            reason: reason.map(|reason| escape(reason).into_owned()),
+            reason: reason.map(|reason| escape(&reason).into_owned()),
         }
     };
     requests.iter().take(LISTED_MAX).map(converted).collect()

@@ -11,7 +11,7 @@ use apm2_lanes::{
     summary::Summary,
     watch::{Gap, GapCause},
 };
-use apm2_model::signal::Signal;
+use apm2_model::{policy::joined::Joined, signal::Signal};
 use chrono::{DateTime, TimeZone as _, Utc};
 use serde::Serialize;
 
@@ -199,6 +199,9 @@ struct ActionView<'a> {
     instance: u32,
     #[serde(rename = "type")]
     kind: &'static str,
+    /// What a request joined, in the words of its event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'static str>,
     actor: ActorView<'a>,
     reason: Option<&'a str>,
 }
@@ -382,6 +385,7 @@ impl<'a> ActionView<'a> {
             process_id: action.stream.process_id.to_string(),
             instance: action.stream.instance,
             kind: action.kind,
+            detail: action.joined.map(Joined::detail),
             actor: (&action.actor).into(),
             reason: action.reason.as_deref(),
         }

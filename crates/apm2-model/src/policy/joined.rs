@@ -7,7 +7,7 @@ use crate::event::{actor::Actor, kind::EventKind, origin::EventOrigin, requester
 pub const SUPERVISOR: &str = "supervisor";
 
 /// What was requested, and what the request joined.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Joined {
     /// A stop that joined a stop.
     Stop,
@@ -20,7 +20,18 @@ pub enum Joined {
 }
 
 impl Joined {
-    const fn detail(self) -> &'static str {
+    const ALL: [Self; 4] = [Self::Stop, Self::StopOnly, Self::Start, Self::Restart];
+
+    /// What is on record in an event of this kind; `None` if it records no such request.
+    #[must_use]
+    pub fn of(kind: &EventKind) -> Option<Self> {
+        let EventKind::Observed { adapter, detail } = kind else { return None };
+        Self::ALL.into_iter().find(|joined| adapter == SUPERVISOR && joined.detail() == detail)
+    }
+
+    /// The words on record.
+    #[must_use]
+    pub const fn detail(self) -> &'static str {
         match self {
             Self::Stop => "stop: joined the stop under way",
             Self::StopOnly => "stop: joined the stop under way, and no start follows",
@@ -59,4 +70,22 @@ impl JoinedRequest {
 /// Whether a person, or a program on their behalf, made the request.
 pub const fn is_person(request: &Requester) -> bool {
     matches!(request.actor, Actor::Operator { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_on_record_is_found_again() {
+        for joined in Joined::ALL {
+            let operator = Actor::Operator { uid: 7, user: None, terminal: None };
+            let request = JoinedRequest::of(Requester { actor: operator, reason: None }, joined).unwrap();
+            let (_, kind) = request.event(None);
+            assert_eq!(Joined::of(&kind), Some(joined));
+            let of_adapter = EventKind::Observed { adapter: "output".to_owned(), detail: joined.detail().to_owned() };
+            assert_eq!(Joined::of(&of_adapter), None);
+        }
+        assert_eq!(Joined::of(&EventKind::Unregistered), None);
+    }
 }

@@ -27,7 +27,7 @@ use crate::{
         ends::{end_with_cause, last_line, no_last_line, supervision_ended, why_down},
         escape::escape,
         event::rule_words,
-        requests::{self, DAEMON, asked_by, bracketed, done},
+        requests::{self, DAEMON, asked_by, bracketed, did},
         stats::nanos,
         table::Layout,
         timeline::glyph::Glyphs,
@@ -266,8 +266,8 @@ impl Words<'_> {
 
     fn request(&self, request: &Request<'_>) -> Line {
         let (at, (who, why)) = (self.time(request.first.at_ns), asked_by(request));
-        let (what, names) = (done(request.kind), self.names(request.streams.iter().map(|id| self.name_of(*id))));
-        Line::from(format!("{at} {who} {what} {names}{}", bracketed(why)))
+        let (what, names) = (did(request.kind), self.names(request.streams.iter().map(|id| self.name_of(*id))));
+        Line::from(format!("{at} {who} {what} {names}{}", bracketed(why.as_deref())))
     }
 
     fn spenders<'b>(&'b self, spenders: &'b [Spender]) -> impl Iterator<Item = Line> + 'b {
