@@ -190,7 +190,7 @@ class Pueue:
         return run(self.program, "-c", self.file, *args, check=check)
 
     def daemonize(self):
-        # It keeps what it inherits, so that nobody who reads its output would come to an end.
+        # It keeps its standard output open. A reader of a pipe would wait for the end of the daemon.
         subprocess.run([self.daemon, "-c", self.file, "-d"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until(lambda: subprocess.run([self.program, "-c", self.file, "status"], capture_output=True).returncode == 0)
 

@@ -4,13 +4,13 @@ use std::ops::ControlFlow;
 
 use apm2_core::process::{EventKind, ProcessId, ProcessSpec, RedactedSpec, StreamId, id_query::UnclearId};
 use apm2_ledger::{
-    Cancel, EventQuery, EventsQuestion, FindError, Ledger, Origin, ReadError, ReadLedger, Reader, Source,
+    Cancel, EventQuery, EventsQuestion, FindError, Ledger, Options, Origin, ReadError, ReadLedger, Reader, Source,
     StatesQuestion, StreamAt, record::decode_stream,
 };
 use chrono::{DateTime, Utc};
 
 use crate::support::{
-    all_events, closed_ledger, draft_at, fill, private_dir, registered, small_segments, stamp, stream,
+    all_events, closed_ledger, draft_at, fill, private_dir, registered, sealed_segments, small_segments, stamp, stream,
 };
 
 fn both(dir: &std::path::Path, check: impl Fn(&Reader)) {
@@ -171,6 +171,42 @@ fn a_reader_without_the_lock_sees_what_a_live_writer_has_acknowledged() {
     }
     let id = stream(1);
     ledger.append(id, 13, vec![draft_at(id, 3, 999, apm2_core::process::EventKind::BudgetReset)]).unwrap();
+}
+
+#[test]
+fn a_reader_that_was_opened_earlier_reads_the_events_that_were_appended_since() {
+    for options in [Options::default(), small_segments(), sealed_segments()] {
+        let dir = private_dir();
+        let ledger = Ledger::open_with(dir.path(), &options).unwrap();
+        fill(&ledger, stream(1), 3);
+        let earlier = Reader::open(dir.path()).unwrap();
+        for number in 2..=9 {
+            fill(&ledger, stream(number), u64::from(number) * 3);
+            let want = all_events(&ledger);
+            let size = want.len() as u64;
+            for first in [1, 2, size / 2, size - 1, size, size + 1] {
+                let got: Vec<_> = earlier.events(first.max(1), u64::MAX).map(Result::unwrap).collect();
+                assert_eq!(
+                    got,
+                    want.get(usize::try_from(first.max(1)).unwrap() - 1..).unwrap_or_default(),
+                    "from {first} of {size}"
+                );
+            }
+            for id in (1..=number).map(stream) {
+                let of_stream: Vec<_> = want.iter().filter(|event| event.stream == id).cloned().collect();
+                let got: Vec<_> = earlier.stream_events(id).map(Result::unwrap).collect();
+                assert_eq!(got, of_stream);
+                let last = earlier.last_events(&EventQuery::stream(id), u64::MAX, 2).unwrap();
+                assert_eq!(last, of_stream[of_stream.len() - 2..]);
+                assert_eq!(earlier.stream(id).unwrap(), ledger.reader().stream(id).unwrap());
+                for event in of_stream.iter().step_by(3) {
+                    let state = earlier.stream_at(id, event.seq).unwrap();
+                    assert_eq!(state, ledger.reader().stream_at(id, event.seq).unwrap());
+                }
+            }
+        }
+        ledger.close().unwrap();
+    }
 }
 
 #[test]

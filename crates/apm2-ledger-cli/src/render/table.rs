@@ -51,6 +51,10 @@ impl Cell {
     /// A cell with the text `text`, which is escaped.
     pub(crate) fn new(text: impl Into<String>) -> Self {
         let mut text = text.into();
+        // Most text is of these characters, and lists have thousands of cells.
+        if text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+            return Self { width: text.len(), text, style: Style::Plain };
+        }
         if let Cow::Owned(escaped) = escape(&text) {
             text = escaped;
         }

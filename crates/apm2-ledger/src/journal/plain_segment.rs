@@ -1,7 +1,10 @@
 //! A plain segment in memory, and the position of a reader in it.
 
+use std::sync::Arc;
+
 use crate::{
     chain::Chain,
+    frame::Frame,
     journal::{
         event_batch::EventBatch,
         scan::{Scan, Scanned},
@@ -10,15 +13,37 @@ use crate::{
 };
 
 /// A plain segment that was read completely, with the position of a reader in it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct PlainSegment {
     header: SegmentHeader,
-    bytes: Vec<u8>,
+    bytes: Arc<Vec<u8>>,
     is_last: bool,
     is_copy: bool,
     offset: usize,
     next_seq: u64,
     chain: Chain,
+    /// The commits from the first one on, as far as they were remembered.
+    known: Arc<Vec<KnownCommit>>,
+    /// The number of commits before the position, if all of them are known.
+    passed: usize,
+}
+
+/// A commit that was found to be valid.
+#[derive(Debug, Clone)]
+struct KnownCommit {
+    /// The byte at which the commit begins.
+    at: usize,
+    frame: Frame,
+    /// The byte at which the next commit begins or will begin.
+    end: usize,
+}
+
+impl KnownCommit {
+    /// The position after the commit: the byte, the next event, and the hash chain value before it.
+    const fn after(&self) -> (usize, u64, Chain) {
+        let header = self.frame.header();
+        (self.end, header.last_seq() + 1, header.chain_after)
+    }
 }
 
 impl PlainSegment {
@@ -27,7 +52,9 @@ impl PlainSegment {
     pub(crate) fn parse(bytes: Vec<u8>, is_last: bool, is_copy: bool) -> Result<Self, SegmentError> {
         let header = SegmentHeader::parse(&bytes)?;
         let (next_seq, chain) = (header.first_seq, header.chain_before);
-        Ok(Self { header, bytes, is_last, is_copy, offset: SEGMENT_HEADER_LEN, next_seq, chain })
+        let bytes = Arc::new(bytes);
+        let (known, offset) = (Arc::default(), SEGMENT_HEADER_LEN);
+        Ok(Self { header, bytes, is_last, is_copy, offset, next_seq, chain, known, passed: 0 })
     }
 
     pub(crate) const fn header(&self) -> &SegmentHeader {
@@ -59,6 +86,31 @@ impl PlainSegment {
         self.chain
     }
 
+    /// Remembers the valid commits, so that they need not be checked again, and moves the position behind them.
+    pub(crate) fn remember(&mut self) {
+        let mut scan = Scan::new(&self.bytes, &self.header, self.is_last).of_copy(self.is_copy);
+        let mut known = Vec::new();
+        while let Some(Scanned::Commit(at, frame)) = scan.next() {
+            known.push(KnownCommit { at, frame, end: scan.offset() });
+        }
+        self.known = Arc::new(known);
+        self.skip_before(u64::MAX);
+    }
+
+    /// The segment with the position before its first commit.
+    pub(crate) fn rewound(self) -> Self {
+        let (next_seq, chain) = (self.header.first_seq, self.header.chain_before);
+        Self { offset: SEGMENT_HEADER_LEN, next_seq, chain, passed: 0, ..self }
+    }
+
+    /// Moves the position to the commit with event `seq`, as far as the commits before it are remembered.
+    pub(crate) fn skip_before(&mut self, seq: u64) {
+        self.passed = self.known.partition_point(|commit| commit.frame.header().last_seq() < seq);
+        if let Some(before) = self.passed.checked_sub(1).and_then(|last| self.known.get(last)) {
+            (self.offset, self.next_seq, self.chain) = before.after();
+        }
+    }
+
     /// Moves the position to that of `before`, the same segment as it was read earlier.
     pub(crate) const fn continue_from(&mut self, before: &Self) {
         (self.offset, self.next_seq, self.chain) = (before.offset, before.next_seq, before.chain);
@@ -66,6 +118,11 @@ impl PlainSegment {
 
     /// Scans what follows the position. After a valid commit, the position is behind it.
     pub(crate) fn scan_next(&mut self) -> Option<Scanned> {
+        if let Some(commit) = self.known.get(self.passed) {
+            self.passed += 1;
+            (self.offset, self.next_seq, self.chain) = commit.after();
+            return Some(Scanned::Commit(commit.at, commit.frame.clone()));
+        }
         let mut scan = Scan::resumed(&self.bytes, &self.header, self.is_last, self.offset, self.next_seq, self.chain)
             .of_copy(self.is_copy);
         let found = scan.next();
@@ -84,7 +141,7 @@ impl PlainSegment {
     }
 
     /// The events of the commit at byte `at`, which the scan has found.
-    pub(crate) fn batch(&self, at: usize, frame: crate::frame::Frame) -> EventBatch {
+    pub(crate) fn batch(&self, at: usize, frame: Frame) -> EventBatch {
         let bytes = self.bytes.get(at..at + frame.header().frame_len()).unwrap_or_default();
         EventBatch::from_commit(bytes.to_vec(), frame)
     }

@@ -83,6 +83,10 @@ pub(crate) struct JournalReader {
     /// The segments after the current one that can contain accepted events; `None` when they are not known yet.
     walk: Option<SegmentWalk>,
     current: Option<Cursor>,
+    /// The last segment as it was read earlier. Its file has the same commits, and more if commits were appended since then.
+    kept: Option<PlainSegment>,
+    /// Whether the current segment is that one.
+    is_kept: bool,
 }
 
 /// Damage report for segment `number`, whose header cannot be parsed. `first_seq` is the event that should come next.
@@ -120,15 +124,31 @@ pub(crate) fn sealed_damage(number: u64, seqs: (u64, u64), error: SealedError) -
 impl JournalReader {
     /// Creates a reader of all events whose first batch contains event `seq`.
     pub(crate) fn starting_at(dir: &Arc<LedgerDir>, seq: u64) -> Result<Self, ReadError> {
-        Self::of_query(dir, seq, EventQuery::default())
+        Self::of_query(dir, None, seq, EventQuery::default())
     }
 
     /// Creates a reader of the events that `query` accepts. Its first batch contains event `seq`, or the first accepted
-    /// event after it.
-    pub(crate) fn of_query(dir: &Arc<LedgerDir>, seq: u64, query: EventQuery) -> Result<Self, ReadError> {
+    /// event after it. `kept` is the last segment as it was read earlier; its file is read only for later commits.
+    pub(crate) fn of_query(
+        dir: &Arc<LedgerDir>,
+        kept: Option<PlainSegment>,
+        seq: u64,
+        query: EventQuery,
+    ) -> Result<Self, ReadError> {
         let (dir, journal) = (Arc::clone(dir), dir.at().join(JOURNAL_DIR));
         let segments = Segments::list(&dir, &Wanted::Query(query.clone()), (seq, u64::MAX))?;
-        let mut reader = Self { dir, journal, query, first_seq: seq, next_seq: 0, segments, walk: None, current: None };
+        let mut reader = Self {
+            dir,
+            journal,
+            query,
+            first_seq: seq,
+            next_seq: 0,
+            segments,
+            walk: None,
+            current: None,
+            kept,
+            is_kept: false,
+        };
         let first = reader.segments.files.first().map(|file| file.number).ok_or(ReadError::Gap { seq: 1 })?;
         let found = segment_containing(&reader.segments, seq);
         let found = found.map_err(|(file, error)| reader.segment_error(file)(error))?;
@@ -154,6 +174,21 @@ impl JournalReader {
     pub(crate) fn head(&self) -> Option<Head> {
         let segment = self.current.as_ref()?;
         Some(Head { size: segment.next_seq() - 1, chain: segment.chain()? })
+    }
+
+    /// Skips the valid commits of the current segment, if it is a plain one, and remembers them.
+    pub(crate) fn remember_commits(&mut self) {
+        if let Some(Cursor::Plain(segment)) = &mut self.current {
+            segment.remember();
+        }
+    }
+
+    /// The current segment, if it is a plain one, with the position before its first commit.
+    pub(crate) fn into_plain(self) -> Option<PlainSegment> {
+        match self.current? {
+            Cursor::Plain(segment) => Some(segment.rewound()),
+            Cursor::Sealed(_) => None,
+        }
     }
 
     fn list(&mut self) -> Result<(), ReadError> {
@@ -202,7 +237,13 @@ impl JournalReader {
         }
     }
 
-    fn read_plain(&self, file: &SegmentFile) -> Result<Cursor, ReadError> {
+    fn read_plain(&mut self, file: &SegmentFile) -> Result<Cursor, ReadError> {
+        let kept = self.kept.take_if(|kept| kept.header().number == file.number);
+        self.is_kept = kept.is_some();
+        if let Some(mut segment) = kept {
+            segment.skip_before(self.first_seq);
+            return Ok(Cursor::Plain(segment));
+        }
         let bytes = file::read(&file.path).map_err(self.segment_error(file))?;
         let is_last = self.segments.files.last().is_some_and(|last| last.number == file.number);
         let is_copy = is_last && origin::is_copy(&self.journal);
@@ -283,6 +324,8 @@ impl JournalReader {
                         return Ok(Some(batch));
                     }
                 }
+                // Commits may have been appended since the segment was read.
+                _ if self.is_kept => self.reload()?,
                 // A torn or damaged commit at the end may be a commit that another process is writing at this moment,
                 // so the segment is read again.
                 Some(Scanned::Torn(_) | Scanned::Damage(_)) if segment.is_last() && tries < TAIL_READ_TRIES => {

@@ -21,6 +21,8 @@ pub(crate) struct SegmentWalk {
     left_out: Arc<[(u64, u64)]>,
     /// The numbers of the first and the last segment of the walk.
     numbers: (u64, u64),
+    /// The number of the last segment of the ledger.
+    last_number: u64,
     direction: Direction,
     wanted: Wanted,
     /// The groups that are to be visited, the next one last.
@@ -31,7 +33,8 @@ impl SegmentWalk {
     /// The segments from number `numbers.0` to `numbers.1`.
     pub(crate) fn new(segments: &Segments, numbers: (u64, u64), direction: Direction, wanted: Wanted) -> Self {
         let (catalogs, left_out) = (segments.catalogs.clone(), Arc::clone(&segments.left_out));
-        Self { catalogs, left_out, numbers, direction, wanted, groups: vec![Group::ROOT] }
+        let last_number = segments.files.last().map_or(0, |file| file.number);
+        Self { catalogs, left_out, numbers, last_number, direction, wanted, groups: vec![Group::ROOT] }
     }
 
     /// Puts the members of the group that can contain what is wanted on the stack.
@@ -52,7 +55,8 @@ impl SegmentWalk {
 
     /// The members of the group that can contain what is wanted; all where its catalog is missing or damaged.
     fn members(&self, group: Group) -> Members {
-        if !group.is_catalogued() {
+        // A catalog is written once the segments of its group are sealed, so a group beyond the last segment has none.
+        if !group.is_catalogued() || group.last() > self.last_number {
             return Members::MAX;
         }
         let catalog = self.catalogs.open(group);
@@ -87,12 +91,13 @@ pub(crate) fn segment_containing<'a>(
         let start = file.start().map_err(|error| (file, error))?;
         Ok(start.ok().map(|start| start.first_seq > seq))
     };
-    let last = files.last().map_or(0, |file| file.number);
-    // All segments before the first one of this walk end before the event.
-    let mut walk = SegmentWalk::new(segments, (1, last), Direction::Forwards, Wanted::From(seq));
-    let number = walk.next().unwrap_or(last);
-    let mut low = files.partition_point(|file| file.number < number);
-    let mut high = files.len();
+    // Most questions are about the last events.
+    if let Some(file) = files.last()
+        && begins_later(file)? == Some(false)
+    {
+        return Ok(Some(file));
+    }
+    let (mut low, mut high) = (0, files.len());
     while low < high {
         let middle = low + (high - low) / 2;
         let Some(file) = files.get(middle) else { break };

@@ -8,7 +8,8 @@ use apm2_model::event::stream_id::StreamId;
 use crate::{
     dir::LedgerDir,
     error::ReadError,
-    journal::{JOURNAL_DIR, base::Base, segments::base_error},
+    journal::{JOURNAL_DIR, base::Base, plain_segment::PlainSegment, reader::JournalReader, segments::base_error},
+    read::query::EventQuery,
     shared_state::SharedState,
 };
 
@@ -18,7 +19,11 @@ pub(crate) enum Access {
     /// The store and the memory of a ledger that this process has open.
     SharedState(Arc<SharedState>),
     /// The journal in the directory of a ledger that another process may have open.
-    Journal(Arc<LedgerDir>),
+    Journal {
+        dir: Arc<LedgerDir>,
+        /// The last segment when the journal was opened. All questions read it, and reading its file takes milliseconds.
+        last: Option<PlainSegment>,
+    },
 }
 
 impl Access {
@@ -27,7 +32,7 @@ impl Access {
     pub(crate) fn visible(&self) -> u64 {
         match self {
             Self::SharedState(shared) => shared.head().size,
-            Self::Journal(_) => u64::MAX,
+            Self::Journal { .. } => u64::MAX,
         }
     }
 
@@ -36,7 +41,7 @@ impl Access {
     pub(crate) fn base(&self) -> Result<Option<Arc<Base>>, ReadError> {
         match self {
             Self::SharedState(shared) => Ok(shared.base.clone()),
-            Self::Journal(dir) => {
+            Self::Journal { dir, .. } => {
                 let base = Base::read(&dir.at().join(JOURNAL_DIR)).map_err(|error| base_error(dir, error))?;
                 Ok(base.map(Arc::new))
             }
@@ -47,7 +52,7 @@ impl Access {
     pub(crate) fn is_unindexed(&self, stream: StreamId) -> bool {
         match self {
             Self::SharedState(shared) => shared.base.is_some() && shared.is_unindexed(stream),
-            Self::Journal(_) => false,
+            Self::Journal { .. } => false,
         }
     }
 
@@ -55,7 +60,24 @@ impl Access {
     pub(crate) fn dir(&self) -> &Arc<LedgerDir> {
         match self {
             Self::SharedState(shared) => &shared.dir,
-            Self::Journal(dir) => dir,
+            Self::Journal { dir, .. } => dir,
         }
+    }
+
+    /// This access to the journal, or access to the journal in the place of the store.
+    pub(crate) fn of_journal(&self) -> Self {
+        match self {
+            Self::SharedState(shared) => Self::Journal { dir: Arc::clone(&shared.dir), last: None },
+            Self::Journal { .. } => self.clone(),
+        }
+    }
+
+    /// A reader of the journal, see [`JournalReader::of_query`].
+    pub(crate) fn journal_reader(&self, seq: u64, query: EventQuery) -> Result<JournalReader, ReadError> {
+        let last = match self {
+            Self::SharedState(_) => None,
+            Self::Journal { last, .. } => last.clone(),
+        };
+        JournalReader::of_query(self.dir(), last, seq, query)
     }
 }

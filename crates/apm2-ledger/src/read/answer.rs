@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl Reader {
-    fn ledger_head(&self) -> LedgerHead {
+    pub(crate) fn ledger_head(&self) -> LedgerHead {
         LedgerHead { size: Self::head(self).map_or(0, |head| head.size), is_whole: self.is_whole() }
     }
 }

@@ -11,7 +11,7 @@ use crate::{
         base::{ArchiveEntry, Base},
         segments::{archive_error, archive_path, base_error, open_archive},
     },
-    read::{access::Access, events::Events, query::EventQuery, reader::Reader},
+    read::{events::Events, query::EventQuery, reader::Reader},
     record::decode_stream,
 };
 
@@ -58,7 +58,7 @@ impl Reader {
         }
         let mut state = self.sealed_state(id, seq)?.map(|(state, _)| state);
         let (first, version) = state.as_ref().map_or((1, 1), |state| (state.last_seq + 1, state.version + 1));
-        let access = Access::Journal(self.dir().clone());
+        let access = self.access().of_journal();
         for event in Events::new(access, EventQuery::stream(id), first, seq).expecting(version) {
             let event = event?;
             let illegal = |source| ReadError::Illegal { seq: event.seq, source };

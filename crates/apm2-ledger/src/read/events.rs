@@ -119,7 +119,7 @@ impl Events {
     pub(crate) fn new(access: Access, query: EventQuery, first: u64, last: u64) -> Self {
         let source = match &access {
             Access::SharedState(shared) if query.is_indexed_by_store() => Source::SharedState(Arc::clone(shared)),
-            Access::SharedState(_) | Access::Journal(_) => Source::Journal(None),
+            Access::SharedState(_) | Access::Journal { .. } => Source::Journal(None),
         };
         let first = first.max(1);
         let next_version = (first == 1).then_some(1);
@@ -343,7 +343,7 @@ impl Events {
         let reader = match reader {
             Some(reader) => reader,
             None => {
-                let opened = JournalReader::of_query(self.access.dir(), self.next, self.query.clone())?;
+                let opened = self.access.journal_reader(self.next, self.query.clone())?;
                 reader.insert(Box::new(opened))
             }
         };

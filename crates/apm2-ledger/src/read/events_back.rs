@@ -8,7 +8,7 @@ use crate::{
     error::ReadError,
     journal::{
         event_batch::EventBatch,
-        reader::{JournalReader, break_damage, header_damage, not_a_file_damage, sealed_damage},
+        reader::{break_damage, header_damage, not_a_file_damage, sealed_damage},
         sealed::error::SealedError,
         sealed_cursor::SealedCursor,
         segment::SegmentError,
@@ -206,7 +206,7 @@ impl Reader {
 
     /// The batches from event `first_seq`, with which a segment begins, up to before event `end_seq`.
     fn batches_from(&self, first_seq: u64, end_seq: u64, query: &EventQuery) -> Result<Vec<EventBatch>, ReadError> {
-        let mut reader = JournalReader::of_query(self.dir(), first_seq, query.clone())?;
+        let mut reader = self.access().journal_reader(first_seq, query.clone())?;
         let mut batches: Vec<EventBatch> = Vec::new();
         // No batch after the last wanted one is read: another process may be writing it at this moment.
         while batches.last().is_none_or(|batch| batch.last_seq().saturating_add(1) < end_seq)

@@ -47,7 +47,8 @@ impl Reader {
         let Some(store) = self.store() else {
             let mut ids = self.streams_in_journal(&names, id_prefix.as_deref(), CANDIDATES_MAX)?;
             ids.extend(in_base);
-            return ids.into_iter().filter_map(|id| self.stream(id).transpose()).collect();
+            let end = self.ledger_head().end();
+            return ids.into_iter().filter_map(|id| self.stream_at(id, end).transpose()).collect();
         };
         // The events in memory, which may be missing from the store, are few, so all their streams are candidates. The
         // memory is read before the store, so that an event that is added to the store meanwhile is not missed.

@@ -83,7 +83,8 @@ impl Reader {
             }),
         };
         let first = files.get(at).map_or(Ok(1), first_seq)?;
-        let last = files.get(at + 1).map(first_seq).transpose()?.map_or(u64::MAX, |next| next.saturating_sub(1));
+        let end = self.ledger_head().end();
+        let last = files.get(at + 1).map(first_seq).transpose()?.map_or(end, |next| next.saturating_sub(1));
         Ok(self.events(first, last))
     }
 }

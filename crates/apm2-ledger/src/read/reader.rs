@@ -14,6 +14,7 @@ use crate::{
     journal::{
         JOURNAL_DIR,
         base::{Base, BaseError},
+        plain_segment::PlainSegment,
         reader::{JournalReader, header_damage},
         segment::{FORMAT_VERSION, SegmentError},
         segment_file::segment_files,
@@ -101,13 +102,13 @@ impl Reader {
                 Ok(Err(_)) | Err(_) => {}
             }
         }
-        let (head, is_whole) = journal_head(&dir);
-        Ok(Self { access: Access::Journal(dir), head, is_whole, known_size, cancel: None })
+        let (head, is_whole, last) = journal_head(&dir);
+        Ok(Self { access: Access::Journal { dir, last }, head, is_whole, known_size, cancel: None })
     }
 
     /// A reader of the segments of the journal in the open directory `dir`, whose head is not read.
     pub(crate) const fn of_segments(dir: Arc<LedgerDir>) -> Self {
-        Self { access: Access::Journal(dir), head: None, is_whole: true, known_size: 0, cancel: None }
+        Self { access: Access::Journal { dir, last: None }, head: None, is_whole: true, known_size: 0, cancel: None }
     }
 
     pub(crate) fn shared(shared: Arc<SharedState>) -> Self {
@@ -134,7 +135,7 @@ impl Reader {
     pub fn source(&self) -> Source {
         match &self.access {
             Access::SharedState(shared) if shared.store().is_some() => Source::Store,
-            Access::SharedState(_) | Access::Journal(_) => Source::Journal,
+            Access::SharedState(_) | Access::Journal { .. } => Source::Journal,
         }
     }
 
@@ -147,6 +148,10 @@ impl Reader {
         let first = files.first().ok_or(ReadError::Gap { seq: 1 })?;
         let start = first.start().map_err(|source| ReadError::Io { path: self.dir().shown(&first.path), source })?;
         Ok(start.map_err(|error| header_damage(first.number, error, 1))?.ledger)
+    }
+
+    pub(crate) const fn access(&self) -> &Access {
+        &self.access
     }
 
     /// The directory of the ledger.
@@ -168,7 +173,7 @@ impl Reader {
     pub(crate) fn store(&self) -> Option<Arc<Store>> {
         match &self.access {
             Access::SharedState(shared) => shared.store(),
-            Access::Journal(_) => None,
+            Access::Journal { .. } => None,
         }
     }
 
@@ -178,7 +183,7 @@ impl Reader {
     pub fn head(&self) -> Option<Head> {
         match &self.access {
             Access::SharedState(shared) => Some(shared.head()),
-            Access::Journal(_) => self.head,
+            Access::Journal { .. } => self.head,
         }
     }
 
@@ -278,7 +283,7 @@ impl Reader {
             Access::SharedState(shared) => {
                 shared.unindexed_from(1).first().map_or(u64::MAX, |commit| commit.frame.header().first_seq)
             }
-            Access::Journal(_) => 1,
+            Access::Journal { .. } => 1,
         }
     }
 
@@ -330,7 +335,7 @@ impl Reader {
             None => (None, 0),
         };
         // The events after a sealed segment are together in the journal.
-        let access = if is_sealed { Access::Journal(Arc::clone(self.dir())) } else { self.access.clone() };
+        let access = if is_sealed { self.access.of_journal() } else { self.access.clone() };
         let (first, version) = state.as_ref().map_or((1, 1), |state| (state.last_seq + 1, state.version + 1));
         let first = first.max(through + 1);
         let events = Events::new(access, EventQuery::stream(id), first, u64::MAX).expecting(version);
@@ -375,14 +380,15 @@ pub(crate) fn wall_ns(time: DateTime<Utc>) -> i64 {
     time.timestamp_nanos_opt().unwrap_or(far)
 }
 
-/// The head of the journal after its last sound commit, and whether the journal ends there without damage.
-fn journal_head(dir: &Arc<LedgerDir>) -> (Option<Head>, bool) {
-    let Ok(mut reader) = JournalReader::starting_at(dir, u64::MAX) else { return (None, false) };
-    let Some(mut head) = reader.head() else { return (None, false) };
+/// The head of the journal after its last sound commit, whether the journal ends there without damage, and the last segment.
+fn journal_head(dir: &Arc<LedgerDir>) -> (Option<Head>, bool, Option<PlainSegment>) {
+    let Ok(mut reader) = JournalReader::starting_at(dir, u64::MAX) else { return (None, false, None) };
+    reader.remember_commits();
+    let Some(mut head) = reader.head() else { return (None, false, None) };
     loop {
         match reader.next_batch() {
             Ok(Some(_)) => head = reader.head().unwrap_or(head),
-            end => return (Some(head), end.is_ok()),
+            end => return (Some(head), end.is_ok(), reader.into_plain()),
         }
     }
 }
