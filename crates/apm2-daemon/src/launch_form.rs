@@ -51,7 +51,7 @@ macro_rules! optional {
             }
 
             fn deserialize_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<$model, D::Error> {
-                $form::deserialize(deserializer)
+                $form::deserialize(deserializer).map(<$model>::from)
             }
 
             pub(super) fn serialize<S: Serializer>(value: &Option<$model>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -67,7 +67,7 @@ macro_rules! optional {
 
 optional!(optional_health, HealthForm, HealthCheckConfig);
 optional!(optional_credentials, CredentialForm, CredentialConfig);
-optional!(optional_agent, AgentForm, AgentConfig);
+optional!(optional_agent, AgentForm, Box<AgentConfig>);
 optional!(optional_source, SourceForm, CredentialSource);
 
 #[derive(Serialize, Deserialize)]
@@ -113,7 +113,7 @@ struct ProcessForm {
     #[serde(default)]
     stdin: Option<PathBuf>,
     #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_agent")]
-    agent: Option<AgentConfig>,
+    agent: Option<Box<AgentConfig>>,
 }
 
 #[derive(Serialize, Deserialize)]

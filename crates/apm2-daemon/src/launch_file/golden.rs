@@ -124,14 +124,14 @@ fn server() -> LaunchSpec {
 
 fn coding_agent(number: u8, kind: AgentChoice, on_context_full: OnContextFull) -> LaunchSpec {
     let mut launch = checked("coding-agent", number, HealthCheck::Liveness);
-    launch.spec.agent = Some(AgentConfig {
+    launch.spec.agent = Some(Box::new(AgentConfig {
         kind,
         first_args: strings(&["--session-id", "{session}"]),
         resume_args: strings(&["--resume", "{session}"]),
         on_context_full,
         limit_wait_max: Duration::from_secs(7200),
         ..AgentConfig::default()
-    });
+    }));
     launch
 }
 

@@ -96,7 +96,7 @@ impl<'a> SpecView<'a> {
             shutdown: &spec.shutdown,
             credentials: spec.credentials.as_ref().map(Credentials),
             stdin: spec.stdin.as_ref().map(|path| path.to_string_lossy().into_owned()),
-            agent: spec.agent.as_ref().map(Into::into),
+            agent: spec.agent.as_deref().map(Into::into),
         }
     }
 }

@@ -253,7 +253,7 @@ pub(crate) fn first_version(kind: &EventKind) -> u8 {
     match kind {
         K::Agent { report } if ReportV4::or_later(report).is_err() => 5,
         K::RestartRefused { rule: RestartRule::AgentStopped { .. } } => 5,
-        K::Registered { spec } | K::SpecChanged { spec } if spec.agent.as_ref().is_some_and(needs_version_5) => 5,
+        K::Registered { spec } | K::SpecChanged { spec } if spec.agent.as_deref().is_some_and(needs_version_5) => 5,
         K::Agent { .. } | K::RestartRefused { rule: RestartRule::AgentFailed { .. } } => 4,
         K::Registered { spec } | K::SpecChanged { spec } if spec.agent.is_some() => 4,
         K::OrphansEnded { .. } | K::EndUnobserved { .. } | K::Sampled { processes: Some(_), .. } => 3,

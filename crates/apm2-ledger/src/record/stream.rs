@@ -202,7 +202,7 @@ impl From<&Stream> for StreamV9 {
         Self {
             process: stream.into(),
             is_stopped_by_policy: stream.stopping.is_some_and(|stop| stop.by_policy),
-            settings: stream.handle.spec.agent.as_ref().map(Into::into),
+            settings: stream.handle.spec.agent.as_deref().map(Into::into),
             agent: stream.agent.as_deref().map(|agent| Box::new(agent.into())),
         }
     }
@@ -216,7 +216,7 @@ impl StreamV9 {
         if let Some(stop) = &mut stream.stopping {
             stop.by_policy = self.is_stopped_by_policy;
         }
-        stream.handle.spec.agent = self.settings.map(Into::into);
+        stream.handle.spec.agent = self.settings.map(|settings| Box::new(settings.into()));
         stream.agent = self.agent.map(|agent| agent.into_state().map(Box::new)).transpose()?;
         Ok(stream)
     }
@@ -230,7 +230,7 @@ impl StreamV8 {
     /// A value is out of range.
     pub(crate) fn into_recorded(self) -> Result<Stream, RecordError> {
         let mut stream = self.process.into_recorded()?;
-        stream.handle.spec.agent = self.settings.map(Into::into);
+        stream.handle.spec.agent = self.settings.map(|settings| Box::new(settings.into()));
         stream.agent = self.agent.map(|agent| agent.into_state().map(Box::new)).transpose()?;
         Ok(stream)
     }

@@ -200,7 +200,7 @@ impl ProcessSpecBuilder {
             shutdown: self.shutdown,
             credentials: self.credentials,
             stdin: self.stdin,
-            agent: self.agent,
+            agent: self.agent.map(Box::new),
         })
     }
 }

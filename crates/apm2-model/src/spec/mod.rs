@@ -65,7 +65,7 @@ pub struct ProcessSpec {
     pub stdin: Option<PathBuf>,
     /// The settings of an AI coding agent. Default: none, and then the output is not interpreted.
     #[serde(default)]
-    pub agent: Option<AgentConfig>,
+    pub agent: Option<Box<AgentConfig>>,
 }
 
 impl ProcessSpec {

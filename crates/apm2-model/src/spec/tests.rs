@@ -203,12 +203,12 @@ const CHANGES: [Change; 32] = [
         },
         Some("credentials"),
     ),
-    (|launch| launch.spec.agent = Some(AgentConfig::default()), None),
-    (|launch| launch.spec.agent = Some(limit_wait(10_000)), None),
-    (|launch| launch.spec.agent = Some(limit_wait(9_999)), Some("limit_wait_max")),
+    (|launch| launch.spec.agent = Some(Box::default()), None),
+    (|launch| launch.spec.agent = Some(Box::new(limit_wait(10_000))), None),
+    (|launch| launch.spec.agent = Some(Box::new(limit_wait(9_999))), Some("limit_wait_max")),
     (
         |launch| {
-            launch.spec.agent = Some(AgentConfig::default());
+            launch.spec.agent = Some(Box::default());
             launch.spec.log.stdout = Some(PathBuf::from("/dev/null"));
         },
         Some("an agent needs a log"),

@@ -20,7 +20,15 @@ fn facts(kind: AgentKind, args: &[&str]) -> AgentFacts {
     spec.restart.policy = RestartPolicy::OnFailure;
     spec.stdin = Some("prompt.md".into());
     let (kind, program) = (Some(kind), ProgramForm::Other);
-    AgentFacts { spec, config, kind, program, is_root: false, variables: BTreeSet::new(), is_logged_in: true }
+    AgentFacts {
+        spec,
+        config: Box::new(config),
+        kind,
+        program,
+        is_root: false,
+        variables: BTreeSet::new(),
+        is_logged_in: true,
+    }
 }
 
 fn claude() -> AgentFacts {

@@ -30,7 +30,7 @@ pub(crate) enum ProgramForm {
 #[derive(Debug, Clone)]
 pub(crate) struct AgentFacts {
     pub(crate) spec: ProcessSpec,
-    pub(crate) config: AgentConfig,
+    pub(crate) config: Box<AgentConfig>,
     /// As set, or by the name of the program.
     pub(crate) kind: Option<AgentKind>,
     pub(crate) program: ProgramForm,

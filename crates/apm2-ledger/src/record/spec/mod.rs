@@ -173,14 +173,14 @@ impl SpecV5 {
         if !needs_version_5(&agent) {
             return Err(RecordError::Range("version of a specification"));
         }
-        Ok(RedactedSpec::from(ProcessSpec { agent: Some(agent), ..self.base.into_recorded()? }))
+        Ok(RedactedSpec::from(ProcessSpec { agent: Some(Box::new(agent)), ..self.base.into_recorded()? }))
     }
 }
 
 impl SpecV4 {
     /// Converts the specification of an event.
     pub(crate) fn into_spec(self) -> Result<RedactedSpec, RecordError> {
-        let agent = Some(self.agent.into());
+        let agent = Some(Box::new(self.agent.into()));
         Ok(RedactedSpec::from(ProcessSpec { agent, ..self.base.into_recorded()? }))
     }
 }

@@ -18,11 +18,7 @@ use crate::{
         kind::{EventKind, StartTrigger},
         stream_id::StreamId,
     },
-    spec::{
-        agent_kind::AgentKind,
-        config::{agent::AgentConfig, restart::RestartConfig},
-        redact::spec::RedactedSpec,
-    },
+    spec::{agent_kind::AgentKind, config::restart::RestartConfig, redact::spec::RedactedSpec},
     state::stream::Stream,
     testing::{self, at, exit, identity},
 };
@@ -100,7 +96,7 @@ struct Agent {
 impl Agent {
     fn new() -> Self {
         let mut spec = testing::spec(RestartConfig::default());
-        spec.agent = Some(AgentConfig::default());
+        spec.agent = Some(Box::default());
         let spec = RedactedSpec::new(&spec);
         let id = StreamId { process_id: spec.id, instance: 0 };
         let first = NewEvent {

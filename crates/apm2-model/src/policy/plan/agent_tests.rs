@@ -43,7 +43,7 @@ impl Agent {
         let day = AgentBudget { cost_micros: Some(100), ..AgentBudget::default() };
         let run = AgentBudget { turns: Some(3), ..AgentBudget::default() };
         let budget = AgentBudgets { day, run, memory_bytes: Some(1000), ..AgentBudgets::default() };
-        spec.agent = Some(AgentConfig { budget, account: Some("team".to_owned()), ..AgentConfig::default() });
+        spec.agent = Some(Box::new(AgentConfig { budget, account: Some("team".to_owned()), ..AgentConfig::default() }));
         let spec = RedactedSpec::new(&spec);
         let stream = StreamId { process_id: spec.id, instance: 0 };
         let actor = Actor::System;
