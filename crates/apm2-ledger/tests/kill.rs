@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{copy_of, private_dir, sealed, segments};
+use crate::support::{Random, copy_of, private_dir, sealed, segments};
 
 /// Number of kills in a normal test run. `APM2_KILL_ROUNDS` sets another number.
 const ROUNDS: u64 = 25;
@@ -60,21 +60,10 @@ fn kill_after(mut writer: Child, count: u64) -> Option<u64> {
     last.and_then(|line| line.strip_prefix("ACK ")?.parse().ok())
 }
 
-/// Random numbers (splitmix64). The tests print the seed; `APM2_KILL_SEED` sets it.
-struct Random(u64);
-
-impl Random {
-    fn new() -> Self {
-        let random = || uuid::Uuid::new_v4().as_u64_pair().0;
-        Self(std::env::var("APM2_KILL_SEED").map_or_else(|_| random(), |text| text.parse().unwrap()))
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
-    }
+/// Random numbers. The tests print the seed; `APM2_KILL_SEED` sets it.
+fn random() -> Random {
+    let random = || uuid::Uuid::new_v4().as_u64_pair().0;
+    Random(std::env::var("APM2_KILL_SEED").map_or_else(|_| random(), |text| text.parse().unwrap()))
 }
 
 #[test]
@@ -94,7 +83,7 @@ fn a_writer_killed_at_any_moment_loses_nothing_that_was_acknowledged() {
 #[test]
 fn a_writer_killed_while_segments_are_sealed_loses_nothing_that_was_acknowledged() {
     let rounds = rounds(SEALING_ROUNDS);
-    let mut random = Random::new();
+    let mut random = random();
     eprintln!("a writer whose segments are sealed: APM2_KILL_SEED={}", random.0);
     let dir = private_dir();
     let (mut acknowledged, mut unfinished) = (0_u64, 0);
@@ -167,7 +156,7 @@ fn wait_for_moment(random: &mut Random, dir: &Path, before: usize, duration: Dur
 #[test]
 fn a_migration_killed_at_any_moment_loses_nothing_and_is_finished() {
     let rounds = rounds(SEALING_ROUNDS);
-    let mut random = Random::new();
+    let mut random = random();
     eprintln!("a migration: APM2_KILL_SEED={}", random.0);
     let old = private_dir();
     let written = Command::new(durability()).arg("old").arg(old.path()).arg(OLD_APPENDS.to_string()).status().unwrap();

@@ -11,6 +11,7 @@ mod backup;
 mod copies;
 mod damage;
 mod diverged;
+mod earlier_reader;
 mod embedded;
 mod extent;
 mod faults;

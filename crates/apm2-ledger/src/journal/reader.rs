@@ -239,6 +239,8 @@ impl JournalReader {
 
     fn read_plain(&mut self, file: &SegmentFile) -> Result<Cursor, ReadError> {
         let kept = self.kept.take_if(|kept| kept.header().number == file.number);
+        // The file may be damaged since then, or that of another ledger.
+        let kept = kept.filter(|kept| plain_header(&file.path).is_ok_and(|header| header == Ok(*kept.header())));
         self.is_kept = kept.is_some();
         if let Some(mut segment) = kept {
             segment.skip_before(self.first_seq);
@@ -345,14 +347,15 @@ impl JournalReader {
         }
     }
 
-    /// Reads the current segment again and continues at the same event.
+    /// Reads the current segment, if it is a plain one, again and continues at the same event.
     fn reload(&mut self) -> Result<(), ReadError> {
-        let Some(before) = self.current.take() else { return Ok(()) };
+        let Some(Cursor::Plain(before)) = &self.current else { return Ok(()) };
+        let before = before.clone();
         // A segment that was sealed since then is read from the block of this event on.
         self.first_seq = self.first_seq.max(before.next_seq());
-        self.load(before.number())?;
-        if let (Some(Cursor::Plain(segment)), Cursor::Plain(before)) = (&mut self.current, &before) {
-            segment.continue_from(before);
+        self.load(before.header().number)?;
+        if let Some(Cursor::Plain(segment)) = &mut self.current {
+            segment.continue_from(&before);
         }
         Ok(())
     }

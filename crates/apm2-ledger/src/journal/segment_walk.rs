@@ -91,9 +91,9 @@ pub(crate) fn segment_containing<'a>(
         let start = file.start().map_err(|error| (file, error))?;
         Ok(start.ok().map(|start| start.first_seq > seq))
     };
-    // Most questions are about the last events.
+    // Most questions are about the last events. Earlier ones are found when the last segment cannot be read.
     if let Some(file) = files.last()
-        && begins_later(file)? == Some(false)
+        && matches!(begins_later(file), Ok(Some(false)))
     {
         return Ok(Some(file));
     }
