@@ -185,7 +185,7 @@ fn up_changes_what_differs_and_nothing_else() {
     assert!(place.run(&["stop", "a"]).succeeded().stdout.contains("it does not run"));
     place.run(&["start", "nobody"]).left_with(3);
     place.run(&["down"]).succeeded();
-    place.run(&["down"]).succeeded().said(&["no process of this file is supervised"]);
+    place.run(&["down"]).succeeded().said(&["no process of ", "ecosystem.toml is supervised", "down --all"]);
     place.run(&["down", "--all"]).succeeded().said(&["nothing is supervised"]);
 }
 

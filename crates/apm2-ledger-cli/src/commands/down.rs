@@ -55,11 +55,17 @@ pub(crate) fn run(args: DownArgs, context: &Context) -> Result<i32, CliError> {
         say("nothing is supervised");
         return Ok(0);
     }
-    let nothing =
-        if matches!(targets, Targets::All) { "nothing is supervised" } else { "no process of this file is supervised" };
+    let nothing = match &targets {
+        Targets::Group(file) => format!("no process of {file} is supervised"),
+        Targets::All | Targets::Named(_) => "nothing is supervised".to_owned(),
+    };
+    let is_of_file = matches!(targets, Targets::Group(_));
     let answer = order(&dir, ClientRequest::Remove { targets, purge: args.purge }, args.reason)?;
     if matches!(&answer, CallAnswer::Outcomes(outcomes) if outcomes.is_empty()) {
-        say(nothing);
+        say(&nothing);
+        if is_of_file {
+            say("hint: `apm2-ledger down FILE` names another file, `apm2-ledger down --all` means all processes");
+        }
     }
     print_outcomes(&answer, context)
 }
