@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use crate::support::{
     Random, all_events, copy_dir, draft_at, private_dir, registered, run_commits, sealed_segments, segments,
-    small_segments, stamp, stream, tiny_segments, wait_until,
+    small_segments, stamp, states_after, stream, tiny_segments, wait_until,
 };
 
 /// Numbers of the processes.
@@ -127,17 +127,6 @@ impl Written {
             _ => self.now -= 3000.min(self.now),
         }
     }
-}
-
-fn states_after(events: &[Event], upto: u64) -> BTreeMap<StreamId, Stream> {
-    let mut states: BTreeMap<StreamId, Stream> = BTreeMap::new();
-    for event in events.iter().filter(|event| event.seq <= upto && !event.stream.is_system()) {
-        match states.get_mut(&event.stream) {
-            Some(state) => state.apply(event).unwrap(),
-            None => drop(states.insert(event.stream, Stream::begin(event).unwrap())),
-        }
-    }
-    states
 }
 
 fn query(random: &mut Random, events: &[Event]) -> EventQuery {

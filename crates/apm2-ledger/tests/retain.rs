@@ -21,7 +21,7 @@ use tempfile::TempDir;
 
 use crate::support::{
     copy_dir, copy_of, draft_at, private_dir, registered, run_commits, sealed, sealed_segments, segments,
-    small_segments, state_of, stream,
+    small_segments, state_of, states_after, stream,
 };
 
 const SEALED_WITHIN: Duration = Duration::from_secs(60);
@@ -113,17 +113,6 @@ fn assert_sound(dir: &Path) {
     let report = verify(dir, &mut |_| {}).unwrap();
     assert_eq!((report.findings, report.store, report.store_note), (Vec::new(), StoreCheck::Done, None));
     assert!(report.missing_archives.is_empty());
-}
-
-fn states_after(events: &[Event], upto: u64) -> BTreeMap<StreamId, Stream> {
-    let mut states: BTreeMap<StreamId, Stream> = BTreeMap::new();
-    for event in events.iter().filter(|event| event.seq <= upto && !event.stream.is_system()) {
-        match states.get_mut(&event.stream) {
-            Some(state) => state.apply(event).unwrap(),
-            None => drop(states.insert(event.stream, Stream::begin(event).unwrap())),
-        }
-    }
-    states
 }
 
 fn ask(reader: &Reader, query: &EventQuery, seqs: (u64, u64), direction: Direction, max: u64) -> Vec<Event> {

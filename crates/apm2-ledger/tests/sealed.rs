@@ -1,7 +1,6 @@
 //! Full segments are sealed in the background, and a ledger of sealed segments gives the same answers.
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -17,16 +16,13 @@ use apm2_ledger::{
     record::{decode_event, encode_stream},
     verify,
 };
-use apm2_model::{
-    event::{Event, kind::EventKind, stream_id::StreamId},
-    state::stream::Stream,
-};
+use apm2_model::event::{Event, kind::EventKind, stream_id::StreamId};
 use chrono::{DateTime, Utc};
 use tempfile::TempDir;
 
 use crate::support::{
     all_events, closed_ledger, copy_dir, copy_of, draft_at, fill, make_format_1, private_dir, registered, run_commits,
-    sealed, sealed_segments, segments, stream,
+    sealed, sealed_segments, segments, states_after, stream,
 };
 
 const SEALED_WITHIN: Duration = Duration::from_secs(60);
@@ -65,17 +61,6 @@ fn sealed_ledger() -> (TempDir, Vec<Event>) {
     (dir, events)
 }
 
-fn states(events: &[Event], upto: u64) -> BTreeMap<StreamId, Stream> {
-    let mut states: BTreeMap<StreamId, Stream> = BTreeMap::new();
-    for event in events.iter().filter(|event| event.seq <= upto && !event.stream.is_system()) {
-        match states.get_mut(&event.stream) {
-            Some(state) => state.apply(event).unwrap(),
-            None => drop(states.insert(event.stream, Stream::begin(event).unwrap())),
-        }
-    }
-    states
-}
-
 /// Compares every question with the answer that the events give.
 fn assert_answers(reader: &Reader, events: &[Event]) {
     let read: Vec<Event> = reader.events(1, u64::MAX).map(Result::unwrap).collect();
@@ -91,9 +76,9 @@ fn assert_answers(reader: &Reader, events: &[Event]) {
         let of_stream: Vec<&Event> = events.iter().filter(|event| event.stream == id).collect();
         let read: Vec<Event> = reader.stream_events(id).map(Result::unwrap).collect();
         assert_eq!(read.iter().collect::<Vec<_>>(), of_stream);
-        assert_eq!(reader.stream(id).unwrap(), states(events, u64::MAX).remove(&id));
+        assert_eq!(reader.stream(id).unwrap(), states_after(events, u64::MAX).remove(&id));
         for seq in (0..=size).step_by(97) {
-            assert_eq!(reader.stream_at(id, seq).unwrap(), states(events, seq).remove(&id), "{number} at {seq}");
+            assert_eq!(reader.stream_at(id, seq).unwrap(), states_after(events, seq).remove(&id), "{number} at {seq}");
         }
         if let Some(first) = of_stream.first() {
             let text = id.process_id.to_string();
@@ -105,7 +90,7 @@ fn assert_answers(reader: &Reader, events: &[Event]) {
     assert!(reader.find("nothing-has-this-name").is_err());
     for seq in [0, 1, size / 4, size / 2, size - 1, size, u64::MAX] {
         for origin in [Origin::Genesis, Origin::Snapshot] {
-            assert_eq!(reader.replay(seq, origin).unwrap().streams, states(events, seq), "{origin:?} at {seq}");
+            assert_eq!(reader.replay(seq, origin).unwrap().streams, states_after(events, seq), "{origin:?} at {seq}");
         }
     }
     assert_last_events(reader, events);
@@ -226,7 +211,7 @@ fn every_flipped_byte_of_sealed_segments_is_found_and_no_answer_is_wrong() {
             let read: Vec<_> = reader.events(1, u64::MAX).map_while(Result::ok).collect();
             assert_eq!(read, events[..read.len()]);
             if let Ok(state) = reader.stream(stream(2)) {
-                assert_eq!(state, states(&events, u64::MAX).remove(&stream(2)));
+                assert_eq!(state, states_after(&events, u64::MAX).remove(&stream(2)));
             }
             if let Ok(last) = reader.last_events(&EventQuery::stream(stream(1)), u64::MAX, 10) {
                 let mut expected: Vec<_> =
@@ -546,7 +531,7 @@ fn the_states_of_streams_that_began_in_format_1_are_in_the_first_sealed_segment(
     for path in sealed(dir.path()) {
         let segment = SealedSegment::open(&path).unwrap();
         for number in 1..=3 {
-            let state = states(&events, segment.header().last_seq()).remove(&stream(number)).unwrap();
+            let state = states_after(&events, segment.header().last_seq()).remove(&stream(number)).unwrap();
             assert_eq!(segment.state(stream(number)).unwrap().unwrap(), encode_stream(&state).unwrap());
         }
     }
@@ -577,7 +562,8 @@ fn states_in_a_footer_that_are_not_those_of_the_events_are_found() {
     assert_eq!(fs::read(path).unwrap(), sound);
     let (stream, _) = SealedSegment::open(path).unwrap().states().unwrap().next().unwrap().unwrap();
     // The state as it was after an earlier event, and no state.
-    let earlier = states(&events, SealedSegment::open(path).unwrap().header().last_seq() - 60).remove(&stream).unwrap();
+    let earlier =
+        states_after(&events, SealedSegment::open(path).unwrap().header().last_seq() - 60).remove(&stream).unwrap();
     with_states(path, |states| states[0].1 = encode_stream(&earlier).unwrap());
     let findings = verify(dir.path(), &mut |_| {}).unwrap().findings;
     assert!(findings.len() == 1 && findings[0].message.contains("segment 3: the state of stream"), "{findings:?}");

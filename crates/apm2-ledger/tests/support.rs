@@ -1,12 +1,13 @@
 //! Ledgers and events for the tests.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use apm2_core::process::{
     Actor, Event, EventKind, Evidence, Exit, ExitOutcome, NewEvent, ProcessId, ProcessIdentity, ProcessSpec,
     RedactedSpec, RunEnd, StartTrigger, StreamId, Timestamp,
 };
 use apm2_ledger::{Ledger, Options};
+use apm2_model::state::stream::Stream;
 use tempfile::TempDir;
 
 pub(crate) fn stream(number: u8) -> StreamId {
@@ -86,6 +87,18 @@ pub(crate) fn sealed_segments() -> Options {
 
 pub(crate) fn all_events(ledger: &Ledger) -> Vec<Event> {
     ledger.reader().events(1, u64::MAX).map(Result::unwrap).collect()
+}
+
+/// The states of all process streams after event `upto`.
+pub(crate) fn states_after(events: &[Event], upto: u64) -> BTreeMap<StreamId, Stream> {
+    let mut states: BTreeMap<StreamId, Stream> = BTreeMap::new();
+    for event in events.iter().filter(|event| event.seq <= upto && !event.stream.is_system()) {
+        match states.get_mut(&event.stream) {
+            Some(state) => state.apply(event).unwrap(),
+            None => drop(states.insert(event.stream, Stream::begin(event).unwrap())),
+        }
+    }
+    states
 }
 
 /// Creates a closed ledger with several segments. Returns its directory and its events.

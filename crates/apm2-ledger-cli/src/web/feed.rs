@@ -1,11 +1,6 @@
 //! The events of the ledger as they are recorded, for all clients: from the daemon, and while none runs from the journal.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    thread,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, thread, time::Duration};
 
 use apm2_core::notify::FileWatch;
 use apm2_daemon::DAEMON_SOCKET;
@@ -74,7 +69,8 @@ impl Feed {
     /// The feed of the events after those that are recorded now.
     pub(crate) fn new(context: &Context, changes: broadcast::Sender<Change>) -> Result<Self, CliError> {
         let dir = context.existing_ledger_dir()?;
-        let (ledger, (seen, states)) = (id_at(&dir).ok(), recorded(context)?);
+        let ledger = Reader::open(&dir).ok().and_then(|journal| journal.ledger_id().ok());
+        let (seen, states) = recorded(context)?;
         Ok(Self { context: context.clone(), dir, ledger, states, seen, changes })
     }
 
@@ -86,20 +82,22 @@ impl Feed {
         watch.add_dir(&self.dir.join(JOURNAL_DIR));
         let follow = move || {
             loop {
-                if self.find_ledger().is_err() {
+                let Ok(journal) = self.find_ledger() else {
                     thread::sleep(RETRY_PAUSE);
                     watch.wait(LOOK_MAX);
                     continue;
-                }
+                };
                 let client = if self.context.is_offline() { None } else { connect(&self.dir).ok().flatten() };
                 match client {
                     Some(client) => {
+                        // It holds a segment, and the daemon is followed for a long time.
+                        drop(journal);
                         let first = self.seen.saturating_add(1);
                         let _ = follow_events(client, first, |event| self.take(&event));
                         thread::sleep(RETRY_PAUSE);
                     }
                     None => {
-                        if self.read_journal().is_err() {
+                        if self.read(&journal).is_err() {
                             thread::sleep(RETRY_PAUSE);
                         }
                         watch.wait(LOOK_MAX);
@@ -111,21 +109,22 @@ impl Feed {
         Ok(())
     }
 
-    /// Begins again if another ledger is in the place of the one that was followed, whose events have other numbers.
-    fn find_ledger(&mut self) -> Result<(), CliError> {
-        let found = id_at(&self.dir)?;
-        if self.ledger == Some(found) {
-            return Ok(());
+    /// Opens the journal. Begins again if another ledger is in the place of the one that was followed, whose events have other
+    /// numbers.
+    fn find_ledger(&mut self) -> Result<Reader, CliError> {
+        let journal = Reader::open(&self.dir)?;
+        let found = journal.ledger_id()?;
+        if self.ledger != Some(found) {
+            (self.seen, self.states) = recorded(&self.context)?;
+            self.ledger = Some(found);
+            // It fails if there are no clients.
+            let _ = self.changes.send(Change::OtherLedger);
         }
-        (self.seen, self.states) = recorded(&self.context)?;
-        self.ledger = Some(found);
-        // It fails if there are no clients.
-        let _ = self.changes.send(Change::OtherLedger);
-        Ok(())
+        Ok(journal)
     }
 
-    fn read_journal(&mut self) -> Result<(), CliError> {
-        for event in Reader::open(&self.dir)?.events(self.seen.saturating_add(1), u64::MAX) {
+    fn read(&mut self, journal: &Reader) -> Result<(), CliError> {
+        for event in journal.events(self.seen.saturating_add(1), u64::MAX) {
             self.take(&event?)?;
         }
         Ok(())
@@ -161,11 +160,6 @@ fn recorded(context: &Context) -> Result<(u64, States), CliError> {
         Ok((seen, source.states_of(&StatesQuestion::All(seen))?))
     })?;
     Ok((seen, states.into_iter().map(|state| (state.id, state)).collect()))
-}
-
-/// The id of the ledger in this directory.
-fn id_at(dir: &Path) -> Result<Uuid, CliError> {
-    Ok(Reader::open(dir)?.ledger_id()?)
 }
 
 fn shortened(text: &str) -> String {

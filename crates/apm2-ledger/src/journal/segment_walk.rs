@@ -1,4 +1,4 @@
-//! Finds the segments that can answer a question, without opening the others: by the catalogs of the sealed segments.
+//! Finds the segments that can answer a question, by the catalogs of the sealed segments, and the segment of an event, by the headers.
 
 use std::{io, sync::Arc};
 

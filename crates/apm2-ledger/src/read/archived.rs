@@ -102,11 +102,7 @@ impl Reader {
         }
         match failed {
             Some(error) if ids.is_empty() => Err(error),
-            _ => {
-                // An archive that was written after this reader was opened can have later events.
-                let end = self.ledger_head().end();
-                ids.into_iter().filter_map(|id| self.stream_at(id, end).transpose()).collect()
-            }
+            _ => self.streams_at_head(ids),
         }
     }
 

@@ -47,8 +47,7 @@ impl Reader {
         let Some(store) = self.store() else {
             let mut ids = self.streams_in_journal(&names, id_prefix.as_deref(), CANDIDATES_MAX)?;
             ids.extend(in_base);
-            let end = self.ledger_head().end();
-            return ids.into_iter().filter_map(|id| self.stream_at(id, end).transpose()).collect();
+            return self.streams_at_head(ids);
         };
         // The events in memory, which may be missing from the store, are few, so all their streams are candidates. The
         // memory is read before the store, so that an event that is added to the store meanwhile is not missed.
@@ -75,6 +74,12 @@ impl Reader {
         }
         ids.remove(&StreamId::SYSTEM);
         ids.into_iter().filter_map(|id| self.stream(id).transpose()).collect()
+    }
+
+    /// The states of these streams at the head. What was written after this reader was opened can have later events of them.
+    pub(crate) fn streams_at_head(&self, ids: impl IntoIterator<Item = StreamId>) -> Result<Vec<Stream>, ReadError> {
+        let end = self.ledger_head().end();
+        ids.into_iter().filter_map(|id| self.stream_at(id, end).transpose()).collect()
     }
 
     /// The streams in the base of the journal that may be meant.

@@ -47,7 +47,8 @@ impl fmt::Display for Source {
 /// Reads a ledger. Clones are cheap.
 ///
 /// In the process that has the ledger open, a reader returns every acknowledged event and no others. In another
-/// process, a reader reads the journal, and may return the events of a commit shortly before they are acknowledged.
+/// process, a reader reads the journal, and may return the events of a commit shortly before they are acknowledged. It holds
+/// the last segment in memory, as it was when the journal was opened ([`SEGMENT_BYTES`](crate::limits::SEGMENT_BYTES)).
 #[derive(Clone)]
 pub struct Reader {
     access: Access,
