@@ -41,7 +41,7 @@ pub use crate::{
     error::ProcessError,
     os::{
         child::{
-            detach, has_ended, limit_malloc_arenas, lower_descriptor_limit, raise_descriptor_limit, release_free_memory,
+            configure_malloc, detach, has_ended, lower_descriptor_limit, raise_descriptor_limit, release_free_memory,
         },
         inherited::reset_inherited,
         marker::{LedgerPlace, RUN_VARIABLE},

@@ -12,7 +12,7 @@ use apm2_core::{
     blocking,
     log::LogThreads,
     process::{
-        limit_malloc_arenas, proc_is_of_our_namespace, raise_descriptor_limit, release_free_memory, reset_inherited,
+        configure_malloc, proc_is_of_our_namespace, raise_descriptor_limit, release_free_memory, reset_inherited,
     },
 };
 use apm2_ledger::Ledger;
@@ -88,7 +88,7 @@ pub fn serve(options: &DaemonOptions, log: &DaemonLog) -> Result<(), DaemonError
         return Err(DaemonError::ForeignProc);
     }
     isolate(options)?;
-    limit_malloc_arenas();
+    configure_malloc();
     let workers = runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(blocking::THREADS_MAX + READS_MAX)

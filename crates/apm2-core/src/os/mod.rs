@@ -14,6 +14,7 @@ pub mod notify;
 pub(crate) mod precheck;
 pub(crate) mod procfs;
 pub(crate) mod search;
+pub(crate) mod spare_threads;
 pub(crate) mod spawn_slot;
 pub(crate) mod spawner;
 pub(crate) mod stdin;

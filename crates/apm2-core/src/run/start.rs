@@ -26,7 +26,7 @@ use tokio::{
         watch,
     },
 };
-use tracing::{Instrument as _, Span};
+use tracing::Instrument as _;
 
 use crate::{
     error::ProcessError,
@@ -36,6 +36,7 @@ use crate::{
         main_process::MainProcess,
         marker::{Marker, RUN_VARIABLE},
         procfs::{read_identity, stat_path},
+        spare_threads,
         spawner::{self, SpawnOptions},
         stdin::open_stdin,
         unreaped_child::UnreapedChild,
@@ -225,20 +226,15 @@ fn spawn_held(
         exec_barrier().map_err(|error| spawner::failure(SpawnStage::Fork, "pipes", &error))?;
     options.child_setup.exec_barrier = Some(exec_barrier);
     let marker = marker.to_owned();
-    let span = Span::current();
     let (give_back, given_back) = std::sync::mpsc::sync_channel(1);
-    // The spawn returns only after execve(2), so another thread must open the barrier. A thread of its own is used,
-    // because a pool may have no free thread, and the spawn would wait for one.
+    // The spawn returns only after execve(2), so another thread must open the barrier. The blocking threads of the runtime are not
+    // used for this: if none were free, the spawn would wait for one.
     let opening = move || {
-        span.in_scope(|| {
-            parent_end
-                .admit(|pidfd, identity| fd_store.hold(&marker, &readers.stored_outputs(), pidfd.as_fd(), identity));
-        });
+        parent_end.admit(|pidfd, identity| fd_store.hold(&marker, &readers.stored_outputs(), pidfd.as_fd(), identity));
         // The receiver is gone if the spawn has failed.
         let _ = give_back.send(readers);
     };
-    let thread = std::thread::Builder::new().name("apm2-barrier".to_owned()).spawn(opening);
-    thread.map_err(|error| spawner::failure(SpawnStage::Fork, "a thread", &error))?;
+    spare_threads::run(opening).map_err(|error| spawner::failure(SpawnStage::Fork, "a thread", &error))?;
     let spawned = spawner::spawn_with(spec, options)?;
     let readers = given_back.recv().map_err(|_| {
         let error = io::Error::other("the thread that opens the exec barrier has ended");

@@ -21,6 +21,7 @@ pub(crate) mod change;
 pub(crate) mod changes;
 pub(crate) mod command;
 pub(crate) mod commands;
+mod conflict;
 pub(crate) mod disown;
 pub(crate) mod error;
 pub(crate) mod health_task;
@@ -71,10 +72,11 @@ use crate::{
         actor::{Flags, InstanceActor},
         changes::Changes,
         command::{COMMANDS_WAITING_MAX, InstanceCommand},
+        conflict::{refuse_conflict, suspects},
         error::not_found,
         instance_handle::InstanceHandle,
         starts::Starts,
-        table::{SupervisorTable, refuse_confusion},
+        table::SupervisorTable,
     },
 };
 
@@ -285,11 +287,10 @@ impl Supervisor {
     /// [`ProcessError::InvalidState`] when instances of two launches would have the same name, or two launches have the
     /// same log file.
     pub fn check_together(launches: &[LaunchSpec]) -> Result<(), ProcessError> {
-        let mut pairs = launches.iter().enumerate().flat_map(|(number, one)| {
-            let others = launches.iter().skip(number.saturating_add(1));
-            others.map(move |other| (one, other))
-        });
-        pairs.try_for_each(|(one, other)| refuse_confusion(&one.spec, &other.spec))
+        let by_name = launches.iter().map(|launch| (launch.spec.name.as_str(), &launch.spec)).collect();
+        launches.iter().try_for_each(|LaunchSpec { spec, .. }| {
+            suspects(spec, &by_name).try_for_each(|other| refuse_conflict(spec, other))
+        })
     }
 
     /// The result that [`apply`](Self::apply) would have for `launch`. Changes nothing.

@@ -1,6 +1,9 @@
 //! The table of supervised processes, by name, and of recorded instances that are not supervised.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use apm2_model::{
     event::stream_id::StreamId,
@@ -11,7 +14,11 @@ use apm2_model::{
 
 use crate::{
     error::ProcessError,
-    supervisor::{instance_handle::InstanceHandle, known::KnownInstances},
+    supervisor::{
+        conflict::{refuse_conflict, suspects},
+        instance_handle::InstanceHandle,
+        known::KnownInstances,
+    },
 };
 
 /// A supervised process: its launch specification and the handles of its instances.
@@ -63,6 +70,8 @@ impl TableEntry {
 #[derive(Default)]
 pub(crate) struct SupervisorTable {
     entries: BTreeMap<String, TableEntry>,
+    /// The names of the supervised processes, by process id.
+    names: HashMap<ProcessId, String>,
     /// The claims of changes in progress, by name. Changes of different names run at the same time, and must not use
     /// the same process id, instance name or log file.
     claims: BTreeMap<String, Box<ProcessSpec>>,
@@ -77,16 +86,21 @@ impl SupervisorTable {
     }
 
     pub(crate) fn by_id(&self, process: ProcessId) -> Option<&TableEntry> {
-        self.entries.values().find(|entry| entry.launch.spec.id == process)
+        self.get(self.names.get(&process)?)
     }
 
     pub(crate) fn insert(&mut self, entry: TableEntry) {
         entry.handles.iter().for_each(|handle| self.known.forget(handle.id));
-        self.entries.insert(entry.launch.spec.name.clone(), entry);
+        let (name, id) = (entry.launch.spec.name.clone(), entry.launch.spec.id);
+        self.remove(&name);
+        self.names.insert(id, name.clone());
+        self.entries.insert(name, entry);
     }
 
     pub(crate) fn remove(&mut self, name: &str) {
-        self.entries.remove(name);
+        if let Some(entry) = self.entries.remove(name) {
+            self.names.remove(&entry.launch.spec.id);
+        }
     }
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = &TableEntry> {
@@ -141,8 +155,8 @@ impl SupervisorTable {
 
     /// Whether the process with this id is supervised, or claimed, under another name.
     fn is_anothers(&self, process: ProcessId, name: &str) -> bool {
-        let supervised = self.entries.values().map(|entry| &entry.launch.spec);
-        supervised.chain(self.claims.values().map(Box::as_ref)).any(|spec| spec.id == process && spec.name != name)
+        self.names.get(&process).is_some_and(|other| other != name)
+            || self.claims.values().any(|spec| spec.id == process && spec.name != name)
     }
 
     /// The supervised instances that `text` denotes.
@@ -187,12 +201,12 @@ impl SupervisorTable {
     /// Claims the name, instance names and log files of `spec` until [`end_claim`](Self::end_claim).
     ///
     /// Refuses a specification that conflicts with another supervised or claimed specification, see
-    /// [`refuse_confusion`]. Conflicts with processes that are changed in the same set of changes (`is_changed`) are
+    /// [`refuse_conflict`]. Conflicts with processes that are changed in the same set of changes (`is_changed`) are
     /// allowed here; [`check_claim`](Self::check_claim) checks them later.
     pub(crate) fn claim(&mut self, spec: &ProcessSpec, is_changed: impl Fn(&str) -> bool) -> Result<(), ProcessError> {
-        let supervised = self.entries.values().map(|entry| &entry.launch.spec);
-        let stays = supervised.filter(|other| !is_changed(&other.name));
-        stays.chain(self.claims.values().map(Box::as_ref)).try_for_each(|other| refuse_confusion(spec, other))?;
+        let stays = self.supervised_suspects(spec).filter(|other| !is_changed(&other.name));
+        let claimed = suspects(spec, &self.claims).map(Box::as_ref);
+        stays.chain(claimed).try_for_each(|other| refuse_conflict(spec, other))?;
         self.claims.insert(spec.name.clone(), Box::new(spec.clone()));
         Ok(())
     }
@@ -201,33 +215,15 @@ impl SupervisorTable {
     /// claim was made, processes that the same set of changes replaces were not compared; a replacement may have failed
     /// since.
     pub(crate) fn check_claim(&self, spec: &ProcessSpec) -> Result<(), ProcessError> {
-        let supervised = self.entries.values().map(|entry| &entry.launch.spec);
-        let mut stays = supervised.filter(|other| !self.claims.contains_key(&other.name));
-        stays.try_for_each(|other| refuse_confusion(spec, other))
+        let mut stays = self.supervised_suspects(spec).filter(|other| !self.claims.contains_key(&other.name));
+        stays.try_for_each(|other| refuse_conflict(spec, other))
+    }
+
+    fn supervised_suspects(&self, spec: &ProcessSpec) -> impl Iterator<Item = &ProcessSpec> {
+        suspects(spec, &self.entries).map(|entry| &entry.launch.spec)
     }
 
     pub(crate) fn end_claim(&mut self, name: &str) {
         self.claims.remove(name);
     }
-}
-
-/// Refuses two specifications that share an instance name or a log file.
-pub(crate) fn refuse_confusion(spec: &ProcessSpec, other: &ProcessSpec) -> Result<(), ProcessError> {
-    if spec.name == other.name {
-        return Ok(());
-    }
-    let refuse = |what: String| Err(ProcessError::InvalidState(format!("{:?}: {what}", spec.name)));
-    if is_instance_name(&spec.name, other) || is_instance_name(&other.name, spec) {
-        return refuse(format!("an instance of the one would have the name of the other: {}", other.name));
-    }
-    match spec.log.named().find(|path| other.log.named().any(|named| named == *path)) {
-        Some(path) => refuse(format!("{} keeps its output in {}", other.name, path.display())),
-        None => Ok(()),
-    }
-}
-
-/// Whether `name` is the display name of an instance of `spec`.
-fn is_instance_name(name: &str, spec: &ProcessSpec) -> bool {
-    let number = name.strip_prefix(&spec.name).and_then(|rest| rest.strip_prefix('-')?.parse::<u32>().ok());
-    spec.instances > 1 && number.is_some_and(|number| number < spec.instances)
 }
