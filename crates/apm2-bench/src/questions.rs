@@ -181,35 +181,61 @@ pub fn row(name: impl Display, times: &[f64], aim: Option<f64>) {
     }
 }
 
-/// Prints the times of the questions for the ledger in `dir`, each asked `times` times. Returns them, in the order of the table.
-fn table(command: &Path, dir: &Path, times: usize) -> Result<Vec<[f64; 3]>> {
-    let size = print_ledger(dir)?;
-    // One of the processes that `fill` created.
-    let id = stream(size / Fill::EVENTS_A_STREAM / 2);
-    let questions = questions(size, id);
-    let ask_all = || -> Result<Vec<f64>> {
-        questions.iter().map(|question| time(times, || run(command, dir, &question.args))).collect()
-    };
-    let alone = ask_all()?;
-    let (daemon, opened) = Daemon::start(command, dir)?;
-    let beside = ask_all()?;
-    let resident = daemon.resident_kib()?;
-    drop(daemon);
-    let library = ask_library(dir, size, id, times)?;
-    println!("{:<52} {:>9} {:>9} {:>9} {:>9}", "milliseconds, median", "daemon", "no daemon", "library", "aim");
-    let mut rows = Vec::new();
-    for (((question, beside), alone), library) in questions.iter().zip(beside).zip(alone).zip(library) {
-        let found = [beside, alone, library];
-        row(question.args.join(" "), &found, Some(question.aim_ms));
-        rows.push(found);
+/// A ledger and the questions about it.
+struct Asked<'a> {
+    dir: &'a Path,
+    size: u64,
+    /// One of the processes that `fill` created.
+    id: StreamId,
+    questions: Vec<Question>,
+}
+
+impl<'a> Asked<'a> {
+    fn new(dir: &'a Path) -> Result<Self> {
+        let size = print_ledger(dir)?;
+        let id = stream(size / Fill::EVENTS_A_STREAM / 2);
+        Ok(Self { dir, size, id, questions: questions(size, id) })
     }
-    println!("daemon: ready after {} ms, {resident} KiB resident after the questions", opened.as_millis());
-    Ok(rows)
+}
+
+/// The median times of the questions about each ledger, each asked `times` times. The ledgers take turns, so that what else the
+/// machine does disturbs all of them in the same way.
+fn ask_in_turn(command: &Path, ledgers: &[Asked<'_>], times: usize) -> Result<Vec<Vec<f64>>> {
+    let mut medians = vec![Vec::new(); ledgers.len()];
+    for number in 0..ledgers.first().map_or(0, |ledger| ledger.questions.len()) {
+        let mut found = vec![Vec::new(); ledgers.len()];
+        for _ in 0..times {
+            for (ledger, found) in ledgers.iter().zip(&mut found) {
+                found.push(time(1, || run(command, ledger.dir, &ledger.questions[number].args))?);
+            }
+        }
+        medians.iter_mut().zip(found).for_each(|(medians, found)| medians.push(median(found)));
+    }
+    Ok(medians)
 }
 
 /// Prints the times for each ledger, and for two ledgers the ratio of the second one's times to the first one's.
 pub fn ask(command: &Path, dirs: &[&Path], times: usize) -> Result<()> {
-    let tables = dirs.iter().map(|dir| table(command, dir, times)).collect::<Result<Vec<_>>>()?;
+    let ledgers = dirs.iter().map(|dir| Asked::new(dir)).collect::<Result<Vec<_>>>()?;
+    let alone = ask_in_turn(command, &ledgers, times)?;
+    let daemons = ledgers.iter().map(|ledger| Daemon::start(command, ledger.dir)).collect::<Result<Vec<_>>>()?;
+    let beside = ask_in_turn(command, &ledgers, times)?;
+    let mut tables = Vec::new();
+    for (((ledger, alone), beside), (daemon, opened)) in ledgers.iter().zip(alone).zip(beside).zip(daemons) {
+        let resident = daemon.resident_kib()?;
+        drop(daemon);
+        let library = ask_library(ledger.dir, ledger.size, ledger.id, times)?;
+        println!("{}, {} events", ledger.dir.display(), ledger.size);
+        println!("{:<52} {:>9} {:>9} {:>9} {:>9}", "milliseconds, median", "daemon", "no daemon", "library", "aim");
+        let mut rows = Vec::new();
+        for (((question, beside), alone), library) in ledger.questions.iter().zip(beside).zip(alone).zip(library) {
+            let found = [beside, alone, library];
+            row(question.args.join(" "), &found, Some(question.aim_ms));
+            rows.push(found);
+        }
+        println!("daemon: ready after {} ms, {resident} KiB resident after the questions", opened.as_millis());
+        tables.push(rows);
+    }
     let [first, second] = tables.as_slice() else { return Ok(()) };
     println!("{:<52} {:>9} {:>9} {:>9}", "second ledger to first", "daemon", "no daemon", "library");
     for ((number, first), second) in (1..).zip(first).zip(second) {

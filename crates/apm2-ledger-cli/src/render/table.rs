@@ -7,6 +7,7 @@ use std::{
     borrow::Cow,
     io::{self, Write},
     iter,
+    ops::Range,
 };
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
@@ -47,6 +48,16 @@ pub(crate) struct Cell {
     style: Style,
 }
 
+/// A cell whose text is in the text of its table. A list has thousands of cells, and their texts in one allocation take half of
+/// the memory.
+#[derive(Debug, Clone)]
+struct PlacedCell {
+    text: Range<usize>,
+    /// The width of the text in columns.
+    width: usize,
+    style: Style,
+}
+
 impl Cell {
     /// A cell with the text `text`, which is escaped.
     pub(crate) fn new(text: impl Into<String>) -> Self {
@@ -65,29 +76,6 @@ impl Cell {
         self.style = style;
         self
     }
-
-    /// Appends the cell to `line`, padded to `width` columns and truncated to `room` columns.
-    fn push_to(&self, line: &mut String, align: Align, width: usize, room: usize, color: bool) {
-        let (text, text_width) = if self.width <= room {
-            (Cow::Borrowed(self.text.as_str()), self.width)
-        } else {
-            let text = cut(&self.text, room);
-            let width = text.width();
-            (Cow::Owned(text), width)
-        };
-        let pad = iter::repeat_n(' ', width.min(room).saturating_sub(text_width));
-        if align == Align::Right {
-            line.extend(pad.clone());
-        }
-        if color && self.style != Style::Plain {
-            line.push_str(&self.style.paint(&text));
-        } else {
-            line.push_str(&text);
-        }
-        if align == Align::Left {
-            line.extend(pad);
-        }
-    }
 }
 
 impl<T: Into<String>> From<T> for Cell {
@@ -99,33 +87,40 @@ impl<T: Into<String>> From<T> for Cell {
 /// A table: rows with an optional heading.
 #[derive(Debug, Clone)]
 pub(crate) struct Table<const N: usize> {
-    headings: Option<[&'static str; N]>,
     align: [Align; N],
-    rows: Vec<[Cell; N]>,
+    /// The rows, beginning with the heading if there is one.
+    rows: Vec<[PlacedCell; N]>,
+    /// The texts of all cells.
+    text: String,
 }
 
 impl<const N: usize> Table<N> {
     /// An empty table with these columns and a heading.
     pub(crate) fn new(columns: [(&'static str, Align); N]) -> Self {
-        let headings = columns.map(|(heading, _)| heading);
-        Self { headings: Some(headings), align: columns.map(|(_, align)| align), rows: Vec::new() }
+        let mut table = Self { align: columns.map(|(_, align)| align), ..Self::untitled() };
+        table.push(columns.map(|(heading, _)| Cell::new(heading).styled(Style::Heading)));
+        table
     }
 
     /// An empty table of left-aligned columns without a heading.
     pub(crate) const fn untitled() -> Self {
-        Self { headings: None, align: [Align::Left; N], rows: Vec::new() }
+        Self { align: [Align::Left; N], rows: Vec::new(), text: String::new() }
     }
 
     pub(crate) fn push(&mut self, row: [Cell; N]) {
+        let row = row.map(|Cell { text, width, style }| {
+            let start = self.text.len();
+            self.text.push_str(&text);
+            PlacedCell { text: start..self.text.len(), width, style }
+        });
         self.rows.push(row);
     }
 
     /// Writes the table with `indent` at the beginning of each line.
     pub(crate) fn write(&self, out: &mut dyn Write, indent: &str, layout: Layout) -> io::Result<()> {
-        let headings = self.headings.map(|headings| headings.map(|text| Cell::new(text).styled(Style::Heading)));
-        let widths = self.widths(headings.as_ref());
+        let widths = self.widths();
         let mut line = String::new();
-        for row in headings.iter().chain(&self.rows) {
+        for row in &self.rows {
             indent.clone_into(&mut line);
             self.push_row(&mut line, row, &widths, layout);
             line.push('\n');
@@ -134,9 +129,9 @@ impl<const N: usize> Table<N> {
         Ok(())
     }
 
-    fn widths(&self, headings: Option<&[Cell; N]>) -> [usize; N] {
+    fn widths(&self) -> [usize; N] {
         let mut widths = [0; N];
-        for row in headings.into_iter().chain(&self.rows) {
+        for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {
                 *width = cell.width.max(*width);
             }
@@ -145,20 +140,51 @@ impl<const N: usize> Table<N> {
     }
 
     /// Appends the cells of a row to `line`, which contains the indent.
-    fn push_row(&self, line: &mut String, row: &[Cell; N], widths: &[usize; N], layout: Layout) {
+    fn push_row(&self, line: &mut String, row: &[PlacedCell; N], widths: &[usize; N], layout: Layout) {
         let filled = row.iter().rposition(|cell| !cell.text.is_empty()).map_or(0, |last| last + 1);
         let mut room = layout.width_columns.unwrap_or(usize::MAX).saturating_sub(line.width());
         for (index, ((cell, align), width)) in row.iter().zip(self.align).zip(widths).take(filled).enumerate() {
             let is_last = index + 1 == filled;
             // The last column gets no padding. A column without space for text is left out.
             let padded = if is_last && align == Align::Left { 0 } else { *width };
-            cell.push_to(line, align, padded, room, layout.color);
+            self.push_cell(line, cell, align, (padded, room), layout.color);
             room = room.saturating_sub(*width);
             if is_last || room <= GAP.width() {
                 break;
             }
             line.push_str(GAP);
             room -= GAP.width();
+        }
+    }
+
+    /// Appends the cell to `line`, padded to `width` columns and truncated to `room` columns.
+    fn push_cell(
+        &self,
+        line: &mut String,
+        cell: &PlacedCell,
+        align: Align,
+        (width, room): (usize, usize),
+        color: bool,
+    ) {
+        let text = self.text.get(cell.text.clone()).unwrap_or_default();
+        let (text, text_width) = if cell.width <= room {
+            (Cow::Borrowed(text), cell.width)
+        } else {
+            let text = cut(text, room);
+            let width = text.width();
+            (Cow::Owned(text), width)
+        };
+        let pad = iter::repeat_n(' ', width.min(room).saturating_sub(text_width));
+        if align == Align::Right {
+            line.extend(pad.clone());
+        }
+        if color && cell.style != Style::Plain {
+            line.push_str(&cell.style.paint(&text));
+        } else {
+            line.push_str(&text);
+        }
+        if align == Align::Left {
+            line.extend(pad);
         }
     }
 }
