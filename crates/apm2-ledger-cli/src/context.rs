@@ -342,6 +342,18 @@ pub(crate) fn write_json(out: &mut dyn Write, document: &impl Serialize) -> io::
     writeln!(out)
 }
 
+/// Writes an array of the objects `texts`, which are JSON in the form of [`write_json`], in that form.
+pub(crate) fn write_json_texts<'a>(out: &mut dyn Write, texts: impl IntoIterator<Item = &'a String>) -> io::Result<()> {
+    let mut is_empty = true;
+    for text in texts {
+        out.write_all(if is_empty { b"[\n  " } else { b",\n  " })?;
+        is_empty = false;
+        // A string in JSON has no line break.
+        out.write_all(text.replace('\n', "\n  ").as_bytes())?;
+    }
+    writeln!(out, "{}", if is_empty { "[]" } else { "\n]" })
+}
+
 /// Writes JSON objects, one per line.
 pub(crate) fn write_jsonl<T: Serialize>(out: &mut dyn Write, objects: impl IntoIterator<Item = T>) -> io::Result<()> {
     for object in objects {
@@ -374,4 +386,22 @@ fn hello(mut client: Client) -> Result<(), ClientError> {
 
 fn beyond_the_end(option: &str, seq: u64, size: u64) -> CliError {
     CliError::usage(format!("{option} {seq}: the ledger ends with event {size}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_array_of_texts_has_the_form_of_an_array_of_values() {
+        for values in [vec![], vec![json!({"a": "x\ny", "b": [1, {}]})], vec![json!({}), json!({"c": [], "d": null})]] {
+            let (mut expected, mut found) = (Vec::new(), Vec::new());
+            write_json(&mut expected, &values).unwrap();
+            let texts: Vec<String> = values.iter().map(|value| serde_json::to_string_pretty(value).unwrap()).collect();
+            write_json_texts(&mut found, &texts).unwrap();
+            assert_eq!(String::from_utf8(found).unwrap(), String::from_utf8(expected).unwrap());
+        }
+    }
 }

@@ -132,9 +132,11 @@ impl StatusContext {
 
     /// The warning that is printed when no daemon updates these states. It contains the time of the last event.
     pub(crate) fn warning(&self, statuses: &[InstanceStatus<'_>], zone: Zone) -> Option<String> {
-        if !statuses.iter().any(|status| status.is_kept) {
-            return None;
-        }
+        if statuses.iter().any(|status| status.is_kept) { self.unwatched(zone) } else { None }
+    }
+
+    /// The warning that what is supervised may have changed since the last event.
+    pub(crate) fn unwatched(&self, zone: Zone) -> Option<String> {
         let until = |what: &str| match self.recorded_until {
             Some(time) => {
                 let ago = (self.moment.now - time).to_std().unwrap_or_default();
@@ -160,7 +162,7 @@ pub(crate) struct InstanceStatus<'a> {
     pub(crate) now: DateTime<Utc>,
     pub(crate) supervision: Option<Supervision>,
     /// Whether the instance is supervised, or will be supervised by the next daemon.
-    is_kept: bool,
+    pub(crate) is_kept: bool,
     /// Whether a daemon supervises the instance now; `None` for a moment in the past.
     pub(crate) supervised: Option<bool>,
     /// What the kernel reports about the process; `None` when the kernel was not queried.

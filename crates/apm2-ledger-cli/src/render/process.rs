@@ -40,26 +40,60 @@ pub(crate) const ID_PREFIX_CHARS: usize = 8;
 /// shown.
 const WIDE_COLUMNS_MIN: usize = 120;
 
+/// The table of a list of instances. A row takes much less memory than the state that it is made of.
+pub(crate) struct ListTable {
+    columns: ListColumns,
+    layout: Layout,
+}
+
+enum ListColumns {
+    Wide(Table<8>),
+    /// Without the start times.
+    Narrow(Table<7>),
+}
+
+impl ListTable {
+    /// An empty list for a terminal, or another output, with this layout.
+    pub(crate) fn new(layout: Layout) -> Self {
+        let columns = [("NAME", Left), ("ID", Left), ("STATE", Left), ("PID", Right), ("RESTARTS", Right)];
+        let [name, id, state, pid, restarts] = columns;
+        let (started, uptime, command) = (("STARTED", Left), ("UPTIME", Right), ("COMMAND", Left));
+        let is_narrow = layout.width_columns.is_some_and(|width| width < WIDE_COLUMNS_MIN);
+        let columns = if is_narrow {
+            ListColumns::Narrow(Table::new([name, id, state, pid, restarts, uptime, command]))
+        } else {
+            ListColumns::Wide(Table::new([name, id, state, pid, restarts, started, uptime, command]))
+        };
+        Self { columns, layout }
+    }
+
+    /// Adds the row of an instance.
+    pub(crate) fn push(&mut self, status: &InstanceStatus<'_>) {
+        let row = row(status, self.layout.zone);
+        match &mut self.columns {
+            ListColumns::Wide(table) => table.push(row),
+            ListColumns::Narrow(table) => {
+                let [name, id, state, pid, restarts, _, uptime, command] = row;
+                table.push([name, id, state, pid, restarts, uptime, command]);
+            }
+        }
+    }
+
+    /// Prints these rows, counted from 0 in the order in which they were added, in this order.
+    pub(crate) fn write(&self, rows: &[usize], out: &mut dyn Write) -> io::Result<()> {
+        match &self.columns {
+            _ if rows.is_empty() => Ok(()),
+            ListColumns::Wide(table) => table.write_some(rows, out, self.layout),
+            ListColumns::Narrow(table) => table.write_some(rows, out, self.layout),
+        }
+    }
+}
+
 /// Prints all instances with their states.
 pub(crate) fn list(out: &mut dyn Write, statuses: &[InstanceStatus<'_>], layout: Layout) -> io::Result<()> {
-    if statuses.is_empty() {
-        return Ok(());
-    }
-    let columns = [("NAME", Left), ("ID", Left), ("STATE", Left), ("PID", Right), ("RESTARTS", Right)];
-    let [name, id, state, pid, restarts] = columns;
-    let (started, uptime, command) = (("STARTED", Left), ("UPTIME", Right), ("COMMAND", Left));
-    let is_narrow = layout.width_columns.is_some_and(|width| width < WIDE_COLUMNS_MIN);
-    if is_narrow {
-        let mut table = Table::new([name, id, state, pid, restarts, uptime, command]);
-        for status in statuses {
-            let [name, id, state, pid, restarts, _, uptime, command] = row(status, layout.zone);
-            table.push([name, id, state, pid, restarts, uptime, command]);
-        }
-        return table.write(out, "", layout);
-    }
-    let mut table = Table::new([name, id, state, pid, restarts, started, uptime, command]);
-    statuses.iter().for_each(|status| table.push(row(status, layout.zone)));
-    table.write(out, "", layout)
+    let mut table = ListTable::new(layout);
+    statuses.iter().for_each(|status| table.push(status));
+    table.write(&(0..statuses.len()).collect::<Vec<_>>(), out)
 }
 
 fn row(status: &InstanceStatus<'_>, zone: Zone) -> [Cell; 8] {

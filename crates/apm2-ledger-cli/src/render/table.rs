@@ -88,7 +88,7 @@ impl<T: Into<String>> From<T> for Cell {
 #[derive(Debug, Clone)]
 pub(crate) struct Table<const N: usize> {
     align: [Align; N],
-    /// The rows, beginning with the heading if there is one.
+    headings: Option<[PlacedCell; N]>,
     rows: Vec<[PlacedCell; N]>,
     /// The texts of all cells.
     text: String,
@@ -98,45 +98,60 @@ impl<const N: usize> Table<N> {
     /// An empty table with these columns and a heading.
     pub(crate) fn new(columns: [(&'static str, Align); N]) -> Self {
         let mut table = Self { align: columns.map(|(_, align)| align), ..Self::untitled() };
-        table.push(columns.map(|(heading, _)| Cell::new(heading).styled(Style::Heading)));
+        table.headings = Some(table.placed(columns.map(|(heading, _)| Cell::new(heading).styled(Style::Heading))));
         table
     }
 
     /// An empty table of left-aligned columns without a heading.
     pub(crate) const fn untitled() -> Self {
-        Self { align: [Align::Left; N], rows: Vec::new(), text: String::new() }
+        Self { align: [Align::Left; N], headings: None, rows: Vec::new(), text: String::new() }
     }
 
     pub(crate) fn push(&mut self, row: [Cell; N]) {
-        let row = row.map(|Cell { text, width, style }| {
+        let row = self.placed(row);
+        self.rows.push(row);
+    }
+
+    fn placed(&mut self, row: [Cell; N]) -> [PlacedCell; N] {
+        row.map(|Cell { text, width, style }| {
             let start = self.text.len();
             self.text.push_str(&text);
             PlacedCell { text: start..self.text.len(), width, style }
-        });
-        self.rows.push(row);
+        })
     }
 
     /// Writes the table with `indent` at the beginning of each line.
     pub(crate) fn write(&self, out: &mut dyn Write, indent: &str, layout: Layout) -> io::Result<()> {
-        let widths = self.widths();
+        self.write_rows(self.rows.iter(), out, indent, layout)
+    }
+
+    /// Writes these rows of the table, counted from 0, in this order.
+    pub(crate) fn write_some(&self, rows: &[usize], out: &mut dyn Write, layout: Layout) -> io::Result<()> {
+        self.write_rows(rows.iter().filter_map(|row| self.rows.get(*row)), out, "", layout)
+    }
+
+    fn write_rows<'a>(
+        &'a self,
+        rows: impl Iterator<Item = &'a [PlacedCell; N]> + Clone,
+        out: &mut dyn Write,
+        indent: &str,
+        layout: Layout,
+    ) -> io::Result<()> {
+        let rows = self.headings.iter().chain(rows);
+        let mut widths = [0; N];
+        for row in rows.clone() {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = cell.width.max(*width);
+            }
+        }
         let mut line = String::new();
-        for row in &self.rows {
+        for row in rows {
             indent.clone_into(&mut line);
             self.push_row(&mut line, row, &widths, layout);
             line.push('\n');
             out.write_all(line.as_bytes())?;
         }
         Ok(())
-    }
-
-    fn widths(&self) -> [usize; N] {
-        let mut widths = [0; N];
-        for row in &self.rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = cell.width.max(*width);
-            }
-        }
-        widths
     }
 
     /// Appends the cells of a row to `line`, which contains the indent.

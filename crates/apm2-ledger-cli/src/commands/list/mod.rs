@@ -1,25 +1,23 @@
 //! The command `list`, which shows every instance with its state.
 
-use std::{collections::BTreeSet, ops::ControlFlow, thread, time::Duration};
+mod listing;
 
-use apm2_ledger::{StatesQuestion, StreamAt};
-use apm2_model::{
-    event::end_filter::EndFilter,
-    state::{ProcessState, stream::Stream},
-};
+use std::{collections::BTreeSet, thread, time::Duration};
 
+use apm2_ledger::{ReadLedger as _, StatesQuestion, StreamAt};
+use apm2_model::{event::end_filter::EndFilter, state::stream::Stream};
+
+use self::listing::Listing;
 use crate::{
     commands::show::parse_count,
-    context::{Context, NoAnswer, write_json, write_jsonl},
+    context::{Context, NoAnswer},
     error::CliError,
     moment::Moment,
     options::Format,
-    render::{self, zone::Zone},
     source::LedgerSource,
-    status::{InstanceStatus, KernelState, StatusContext, Supervision},
+    status::Supervision,
     terminal::say,
     time::At,
-    view::{self, notice::items},
 };
 
 /// Names of the states in the JSON contract.
@@ -100,58 +98,27 @@ pub(crate) fn run(args: &ListArgs, context: &Context) -> Result<i32, CliError> {
 
 /// Prints one list, after the escape sequence `clear`.
 fn once(args: &ListArgs, clear: &[u8], context: &Context) -> Result<i32, CliError> {
-    let (streams, status_context) = streams(args, context)?;
-    let mut named = sorted(streams.iter().filter(|stream| args.accepts(stream)));
-    if args.reverse {
-        named.reverse();
+    let mut listing = listing(args, context)?;
+    // The screen is cleared and written in one write. Two writes would flicker.
+    let mut text = clear.to_vec();
+    let is_empty = listing.write(&mut text, context.notice())?;
+    context.print(|out| out.write_all(&text))?;
+    if is_empty {
+        say(&listing.nothing());
     }
-    let listed: Vec<&Stream> =
-        named.iter().copied().filter(|stream| args.all || args.retained || status_context.is_kept(stream)).collect();
-    let unlisted = named.len() - listed.len();
-    let is_wanted = |status: &InstanceStatus<'_>| {
-        let state = status.state().map_or_else(KernelState::name, ProcessState::name);
-        args.state.is_empty() || args.state.iter().any(|wanted| wanted == state)
-    };
-    let mut statuses = status_context.statuses(&listed);
-    let warning = status_context.warning(&statuses, Zone::of_stderr());
-    statuses.retain(is_wanted);
-    statuses.truncate(usize::try_from(args.limit).unwrap_or(usize::MAX));
-    print(&statuses, clear, context)?;
-    if statuses.is_empty() {
-        say(&nothing(unlisted));
-    }
-    if let Some(warning) = warning {
+    if let Some(warning) = listing.warning() {
         say(&warning);
     }
     Ok(0)
 }
 
-impl ListArgs {
-    /// Whether the list may have this instance, by all but its displayed state.
-    fn accepts(&self, stream: &Stream) -> bool {
-        let is_crash = matches!(stream.handle.state, ProcessState::Crashed { .. });
-        let ended = |filter: &EndFilter| stream.end.as_ref().is_some_and(|end| filter.accepts_end(end, is_crash));
-        self.name.as_ref().is_none_or(|name| *name == stream.handle.spec.name)
-            && (self.exit.is_empty() || self.exit.iter().any(ended))
-    }
-}
-
-/// Message for an empty list, with the number of instances that `--all` would show.
-fn nothing(unlisted: usize) -> String {
-    match unlisted {
-        0 => "no processes".to_owned(),
-        1 => "no processes; 1 more that is over or removed, see --all".to_owned(),
-        more => format!("no processes; {more} more that are over or removed, see --all"),
-    }
-}
-
-/// The states of all instances at this moment. If the daemon refuses to report the current states, the command fails: what
-/// is recorded may then differ from them.
-fn streams(args: &ListArgs, context: &Context) -> Result<(Vec<Stream>, StatusContext), CliError> {
+/// All instances at this moment. If the daemon refuses to report the current states, the command fails: what is recorded may
+/// then differ from them.
+fn listing<'a>(args: &'a ListArgs, context: &Context) -> Result<Listing<'a>, CliError> {
     if args.retained {
-        return retained(context);
+        return retained(args, context);
     }
-    let ask = |source: &LedgerSource| {
+    let ask = |source: &LedgerSource, supervision| {
         let moment = context.moment(source, args.at, "--at")?;
         let question = if args.process.is_empty() {
             StatesQuestion::All(moment.seq)
@@ -160,27 +127,29 @@ fn streams(args: &ListArgs, context: &Context) -> Result<(Vec<Stream>, StatusCon
             let ids: BTreeSet<_> = ids.into_iter().collect();
             StatesQuestion::Of(ids.into_iter().map(|id| StreamAt { id, seq: moment.seq }).collect())
         };
-        Ok((moment, source.states_of(&question)?, source.recorded_until()?))
+        let status_context = context.status_context(moment, supervision, source.recorded_until()?)?;
+        let mut listing = Listing::new(args, status_context, context);
+        source.states(&question, &mut |stream| listing.add(&stream))?;
+        Ok(listing)
     };
-    let ((moment, streams, recorded_until), supervision) = match args.at {
-        Some(_) => context.read(ask)?,
-        None => match context.read_from_daemon(ask)? {
-            Ok(answer) => (answer, Supervision::Answered),
-            Err(NoAnswer::Supervision(supervision)) => (context.read_from_journal(ask)?, supervision),
-            Err(NoAnswer::Refused(error)) => return Err(error),
+    match args.at {
+        // Which processes are supervised now does not matter for a moment in the past.
+        Some(_) => Ok(context.read(|source| ask(source, Supervision::Answered))?.0),
+        None => match context.read_from_daemon(|source| ask(source, Supervision::Answered))? {
+            Ok(listing) => Ok(listing),
+            Err(NoAnswer::Supervision(supervision)) => context.read_from_journal(|source| ask(source, supervision)),
+            Err(NoAnswer::Refused(error)) => Err(error),
         },
-    };
-    Ok((streams, context.status_context(moment, supervision, recorded_until)?))
+    }
 }
 
-/// The states of all retained instances. They are read from the archives, which do not change, also beside a daemon.
-fn retained(context: &Context) -> Result<(Vec<Stream>, StatusContext), CliError> {
-    let (reader, mut found) = (context.reader()?, Vec::new());
-    reader.each_retained(|stream| {
-        found.push(stream);
-        ControlFlow::Continue(())
-    })?;
-    Ok((found, context.status_context(Moment::present(), Supervision::Answered, None)?))
+/// All retained instances. They are read from the archives, which do not change, also beside a daemon.
+fn retained<'a>(args: &'a ListArgs, context: &Context) -> Result<Listing<'a>, CliError> {
+    let reader = context.reader()?;
+    let status_context = context.status_context(Moment::present(), Supervision::Answered, None)?;
+    let mut listing = Listing::new(args, status_context, context);
+    reader.each_retained(|stream| listing.add(&stream))?;
+    Ok(listing)
 }
 
 /// Instances are sorted by name, then by instance number, then by id.
@@ -188,16 +157,4 @@ pub(crate) fn sorted<'a>(streams: impl Iterator<Item = &'a Stream>) -> Vec<&'a S
     let mut streams: Vec<_> = streams.collect();
     streams.sort_unstable_by_key(|stream| (&stream.handle.spec.name, stream.id.instance, stream.id.process_id));
     streams
-}
-
-fn print(statuses: &[InstanceStatus<'_>], clear: &[u8], context: &Context) -> Result<(), CliError> {
-    // The screen is cleared and written in one write. Two writes would flicker.
-    let mut text = clear.to_vec();
-    let handles = || items(context.notice(), view::handles(statuses));
-    match context.format {
-        Format::Json => write_json(&mut text, &handles().collect::<Vec<_>>())?,
-        Format::Jsonl => write_jsonl(&mut text, handles())?,
-        Format::Table => render::process::list(&mut text, statuses, context.layout)?,
-    }
-    context.print(|out| out.write_all(&text))
 }
