@@ -1,5 +1,6 @@
 //! The command `timeline`: real processes and a killed daemon, in each way of reading.
 
+use chrono::{DateTime, Utc};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr as _;
@@ -109,6 +110,40 @@ fn a_night_with_a_killed_daemon_is_drawn() {
     place.run(&["start", "steady"]);
     let before = place.json(&["timeline", "--until", &last]);
     assert_eq!(before["unwatched"].as_array().unwrap().len(), 1, "{before}");
+}
+
+/// A moment in a gap, with a daemon running now, and without one and in a gap that is still open.
+#[test]
+fn what_was_alive_when_no_daemon_ran_is_the_last_known() {
+    let place = night();
+    let time = |gap: &Value, key: &str| DateTime::parse_from_rfc3339(gap[key].as_str().unwrap()).unwrap();
+    let middle = |gap: &Value, from: &str, to: &str| {
+        let (from, to) = (time(gap, from), time(gap, to));
+        (from + (to - from) / 2).to_rfc3339()
+    };
+    let gap = place.json(&["timeline"])["unwatched"][0].clone();
+    let closed = middle(&gap, "from", "to");
+    let last = place.json(&["tail", "-n", "1"])[0].clone();
+    let check = |at: &str| {
+        let listed = place.run(&["list", "--at", at]).succeeded().said(&["no daemon ran then"]);
+        assert!(listed.stdout.contains("running (last known)"), "{}", listed.stdout);
+        let shown = place.run(&["show", "steady", "--until", at]).succeeded().said(&["no daemon ran then"]);
+        assert!(shown.stdout.contains("running (last known)"), "{}", shown.stdout);
+        place.run(&["why", "steady", "--at", at]).succeeded().said(&["no daemon ran then"]);
+        assert_eq!(place.json(&["list", "--at", at, "--name", "steady"])[0]["uptime_secs"], Value::Null);
+    };
+    check(&closed);
+    let seq = last["seq"].to_string();
+    for args in [&["list", "--at", &seq][..], &["show", "steady", "--until", &seq], &["why", "steady", "--at", &seq]] {
+        assert_eq!(place.run(args).succeeded().stderr, "", "{args:?}");
+    }
+    place.kill_daemon();
+    check(&closed);
+    let now = Utc::now().to_rfc3339();
+    check(&now);
+    assert_eq!(place.run(&["list", "--at", &seq]).succeeded().stderr, "");
+    // The next daemon stops what still runs.
+    place.run(&["start", "steady"]);
 }
 
 #[test]

@@ -111,15 +111,26 @@ impl Context {
         &self,
         ask: impl Fn(&LedgerSource) -> Result<T, ReadFailure>,
     ) -> Result<(T, Supervision), CliError> {
-        let supervision = match self.read_from_daemon(&ask)? {
-            Ok(answer) => return Ok((answer, Supervision::Answered)),
+        self.read_supervised(|source, supervision| Ok((ask(source)?, supervision)))
+    }
+
+    /// Like [`read`](Self::read), for an `ask` that needs to know whether a daemon supervises the processes.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read).
+    pub(crate) fn read_supervised<T>(
+        &self,
+        ask: impl Fn(&LedgerSource, Supervision) -> Result<T, ReadFailure>,
+    ) -> Result<T, CliError> {
+        let supervision = match self.read_from_daemon(|source| ask(source, Supervision::Answered))? {
+            Ok(answer) => return Ok(answer),
             Err(NoAnswer::Supervision(supervision)) => supervision,
             Err(NoAnswer::Refused(error)) => {
                 say(&format!("{}; the ledger is read without the daemon", error.message()));
                 Supervision::Unanswered
             }
         };
-        Ok((self.read_from_journal(ask)?, supervision))
+        self.read_from_journal(|source| ask(source, supervision))
     }
 
     /// Reads the ledger with `ask` through the daemon.

@@ -135,7 +135,8 @@ impl StatusContext {
         if statuses.iter().any(|status| status.is_kept) { self.unwatched(zone) } else { None }
     }
 
-    /// The warning that what is supervised may have changed since the last event.
+    /// The warning that no daemon updates, or updated then, what is supervised. It contains the time of the last event, if that is
+    /// the present.
     pub(crate) fn unwatched(&self, zone: Zone) -> Option<String> {
         let until = |what: &str| match self.recorded_until {
             Some(time) => {
@@ -149,6 +150,9 @@ impl StatusContext {
             Some(Supervision::Absent) => Some(until("no daemon runs; nothing was recorded since")),
             Some(Supervision::Unanswered) => {
                 Some(until("states are the last known ones; the last event on record is of"))
+            }
+            None if self.moment.is_unwatched => {
+                Some("no daemon ran then; the states are the last known ones".to_owned())
             }
             Some(Supervision::Answered) | None => None,
         }

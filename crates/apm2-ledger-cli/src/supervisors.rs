@@ -98,6 +98,22 @@ impl Supervisors {
     }
 }
 
+/// `moment` with whether it is in the past and no supervisor ran then. `supervision` is whether one runs now. If the events of
+/// supervisors cannot be read, the moment is taken as one at which a supervisor ran.
+pub(crate) fn watched(source: &LedgerSource, moment: Moment, supervision: Supervision) -> Result<Moment, ReadFailure> {
+    if moment.is_present {
+        return Ok(moment);
+    }
+    let last = || Ok(source.events_in_order(&EventsQuestion::last(EventQuery::default(), (1, moment.seq), 1))?.pop());
+    let found = last().and_then(|event| none_at(source, &moment, event.as_ref()));
+    let is_unwatched = match found {
+        Ok(is_unwatched) => is_unwatched.unwrap_or(supervision == Supervision::Absent),
+        Err(ReadFailure::Command(_)) => false,
+        Err(error @ ReadFailure::Daemon(_)) => return Err(error),
+    };
+    Ok(Moment { is_unwatched, ..moment })
+}
+
 /// Whether no supervisor ran at a moment of the past. `event` is the last one before it. `None` if the supervisor that ran before has
 /// recorded nothing since, and no other one has: then none ran if none runs now.
 pub(crate) fn none_at(

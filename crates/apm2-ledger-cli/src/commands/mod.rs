@@ -49,7 +49,7 @@ pub(crate) enum Command {
     Restart(control::RestartArgs),
     Reload(control::ReloadArgs),
     Scale(control::ScaleArgs),
-    List(list::ListArgs),
+    List(list::args::ListArgs),
     #[command(visible_alias = "ui")]
     Top(top::TopArgs),
     Show(show::ShowArgs),

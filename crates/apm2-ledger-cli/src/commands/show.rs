@@ -2,18 +2,17 @@
 
 use apm2_ledger::{FindError, ReadLedger as _};
 use apm2_model::{event::stream_id::StreamId, id_query::UnclearId};
-use chrono::{DateTime, Utc};
 
 use crate::{
     context::Context,
     error::{CliError, ErrorKind},
     filter::EventFilter,
     history::{InstanceHistory, Shown},
-    moment::Moment,
     options::{Format, typed},
     render::{self, zone::Zone},
     source::{LedgerSource, ReadFailure},
-    status::InstanceStatus,
+    status::{InstanceStatus, StatusContext, Supervision},
+    supervisors::watched,
     terminal::say,
     view::{ProcessView, event::EventView, notice::items},
 };
@@ -62,9 +61,8 @@ pub(crate) fn run(args: &ShowArgs, context: &Context) -> Result<i32, CliError> {
     let count = |given: Option<u64>, of_table| given.unwrap_or(if is_table { of_table } else { u64::MAX });
     let shown = Shown { runs: count(args.runs, RUNS_SHOWN), events: count(args.events, EVENTS_SHOWN) };
     // Everything is read before it is printed, so that a slow reader of the output does not keep the ledger open.
-    let (read, supervision) = context.read(|source| read(source, args, shown, context))?;
-    let (history, moment, recorded_until) = read;
-    let status_context = context.status_context(moment, supervision, recorded_until)?;
+    let ask = |source: &LedgerSource, supervision| read(source, supervision, args, shown, context);
+    let (history, status_context) = context.read_supervised(ask)?;
     let status = status_context.status(&history.stream);
     print(&history, &status, context)?;
     if let Some(warning) = status_context.warning(std::slice::from_ref(&status), Zone::of_stderr()) {
@@ -73,13 +71,14 @@ pub(crate) fn run(args: &ShowArgs, context: &Context) -> Result<i32, CliError> {
     Ok(0)
 }
 
-/// The history, the moment that is displayed, and the time of the last event if no daemon answers.
+/// The history, and what its display needs in addition.
 fn read(
     source: &LedgerSource,
+    supervision: Supervision,
     args: &ShowArgs,
     shown: Shown,
     context: &Context,
-) -> Result<(InstanceHistory, Moment, Option<DateTime<Utc>>), ReadFailure> {
+) -> Result<(InstanceHistory, StatusContext), ReadFailure> {
     let moment = context.moment(source, args.filter.until, typed("--until", "--at"))?;
     let id = one(source, &args.id)?;
     // All answers are about the ledger as it is now.
@@ -90,7 +89,8 @@ fn read(
     if args.reverse {
         history.steps.reverse();
     }
-    Ok((history, moment, source.recorded_until()?))
+    let moment = watched(source, moment, supervision)?;
+    Ok((history, context.status_context(moment, supervision, source.recorded_until()?)?))
 }
 
 /// The id of the stream that the text `id` identifies.

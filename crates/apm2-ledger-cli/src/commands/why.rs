@@ -1,17 +1,16 @@
 //! The command `why`, which says why a process is in its state.
 
 use apm2_ledger::ReadLedger as _;
-use chrono::{DateTime, Utc};
 
 use crate::{
     commands::show::{not_yet, one},
     context::Context,
     error::CliError,
-    moment::Moment,
     options::Format,
     render::{self, zone::Zone},
     source::{LedgerSource, ReadFailure},
-    status::InstanceStatus,
+    status::{InstanceStatus, StatusContext, Supervision},
+    supervisors::watched,
     terminal::say,
     time::At,
     view::{
@@ -48,9 +47,8 @@ pub(crate) struct WhyArgs {
 
 pub(crate) fn run(args: &WhyArgs, context: &Context) -> Result<i32, CliError> {
     // Everything is read before it is printed, so that a slow reader of the output does not keep the ledger open.
-    let (read, supervision) = context.read(|source| read(source, args, context))?;
-    let (evidence, moment, recorded_until) = read;
-    let status_context = context.status_context(moment, supervision, recorded_until)?;
+    let ask = |source: &LedgerSource, supervision| read(source, supervision, args, context);
+    let (evidence, status_context) = context.read_supervised(ask)?;
     let status = status_context.status(&evidence.stream);
     print(&chain(&evidence, UnwatchedProcess::of(&status)), &status, context)?;
     if let Some(warning) = status_context.warning(std::slice::from_ref(&status), Zone::of_stderr()) {
@@ -59,19 +57,21 @@ pub(crate) fn run(args: &WhyArgs, context: &Context) -> Result<i32, CliError> {
     Ok(0)
 }
 
-/// The events, the moment that is displayed, and the time of the last event if no daemon answers.
+/// The events, and what their display needs in addition.
 fn read(
     source: &LedgerSource,
+    supervision: Supervision,
     args: &WhyArgs,
     context: &Context,
-) -> Result<(Evidence, Moment, Option<DateTime<Utc>>), ReadFailure> {
+) -> Result<(Evidence, StatusContext), ReadFailure> {
     // All answers are about the ledger as it is now.
     let end = source.head()?.end();
     let moment = context.moment(source, args.at, "--at")?;
     let id = one(source, &args.id)?;
     let evidence = Evidence::read(source, id, moment.seq.min(end))?;
     let evidence = evidence.ok_or_else(|| not_yet(&args.id, moment.seq))?;
-    Ok((evidence, moment, source.recorded_until()?))
+    let moment = watched(source, moment, supervision)?;
+    Ok((evidence, context.status_context(moment, supervision, source.recorded_until()?)?))
 }
 
 fn print(chain: &Chain, status: &InstanceStatus<'_>, context: &Context) -> Result<(), CliError> {

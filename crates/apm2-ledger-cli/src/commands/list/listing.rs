@@ -6,18 +6,14 @@ use std::{
     ops::ControlFlow,
 };
 
-use apm2_model::{
-    event::end_filter::EndFilter,
-    spec::id::ProcessId,
-    state::{ProcessState, stream::Stream},
-};
+use apm2_model::{spec::id::ProcessId, state::stream::Stream};
 
-use super::ListArgs;
 use crate::{
+    commands::list::args::ListArgs,
     context::{Context, write_json_texts},
     options::Format,
     render::{process::ListTable, zone::Zone},
-    status::{InstanceStatus, KernelState, StatusContext},
+    status::{InstanceStatus, StatusContext},
     view::{
         handle::HandleView,
         notice::{Item, Notice},
@@ -153,20 +149,5 @@ impl Lines {
             Self::Jsonl(objects) => objects.push(serde_json::to_string(&HandleView::new(status))?),
         }
         Ok(())
-    }
-}
-
-impl ListArgs {
-    /// Whether the list may have this instance, by all but its displayed state.
-    fn accepts(&self, stream: &Stream) -> bool {
-        let is_crash = matches!(stream.handle.state, ProcessState::Crashed { .. });
-        let ended = |filter: &EndFilter| stream.end.as_ref().is_some_and(|end| filter.accepts_end(end, is_crash));
-        self.name.as_ref().is_none_or(|name| *name == stream.handle.spec.name)
-            && (self.exit.is_empty() || self.exit.iter().any(ended))
-    }
-
-    fn is_in_wanted_state(&self, status: &InstanceStatus<'_>) -> bool {
-        let state = status.state().map_or_else(KernelState::name, ProcessState::name);
-        self.state.is_empty() || self.state.iter().any(|wanted| wanted == state)
     }
 }

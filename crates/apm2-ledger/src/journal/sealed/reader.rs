@@ -24,6 +24,10 @@ use crate::{
     },
 };
 
+/// Bytes at the end of a sealed segment that are read when it is opened: the trailer, and before it the directory of the states and
+/// the last of their pages, which most questions about a stream need.
+const TAIL_LEN: usize = 8 * 1024;
+
 /// An open sealed segment. It can be read from several threads.
 #[derive(Debug)]
 pub struct SealedSegment {
@@ -57,6 +61,7 @@ impl SealedSegment {
     pub(crate) fn from_part(file: FilePart) -> Result<Self, SealedError> {
         let header = file.read(0, SEALED_HEADER_LEN)?.ok_or(SealedError::Header)?;
         let header = SealedHeader::parse(&header)?;
+        let file = file.with_tail(TAIL_LEN)?;
         let trailer_offset = file.len().saturating_sub(TRAILER_LEN as u64);
         let trailer = file.read(trailer_offset, TRAILER_LEN)?.and_then(|bytes| Trailer::parse(&bytes, trailer_offset));
         Ok(Self { file, header, trailer, blocks: OnceLock::new(), tables: Default::default() })
