@@ -28,6 +28,10 @@ use crate::{
 /// has whole frames or commits. Small commits are sent together, because a message costs as much as the decoding of some events.
 const CHUNK_BYTES: usize = 32 * 1024;
 
+/// Number of events from which a second thread reads them. For fewer, such as those after the last sealed segment, it takes longer
+/// to create the thread, and to free its memory in this one, than to read.
+const READ_AHEAD_EVENTS_MIN: u64 = 50_000;
+
 /// Capacity of the channel from the thread that reads events to the thread that applies them, in messages.
 const CHUNKS_WAITING_MAX: usize = 16;
 
@@ -157,19 +161,42 @@ pub(crate) fn replay(reader: &Reader, upto: u64, origin: Origin) -> Result<Repla
     Ok(Replayed { streams: states.into_streams(), events: applied, seq })
 }
 
-/// Calls `apply` with the events from `first` to `upto`. A second thread reads and decompresses them; this thread decodes and
-/// applies them. Decoded events are not sent from thread to thread, because an event is several times as long as its bytes.
-///
-/// If no thread can be created (EAGAIN, pthread_create(3)), this thread also reads.
+/// Calls `apply` with the events from `first` to `upto`. Many events are read by a second thread.
 pub(crate) fn each_decoded(
+    reader: &Reader,
+    first: u64,
+    upto: u64,
+    apply: impl FnMut(&Event) -> Result<(), IllegalEvent>,
+) -> Result<(), ReadError> {
+    let last = reader.head().map_or(0, |head| head.size).min(upto);
+    if last.saturating_sub(first) < READ_AHEAD_EVENTS_MIN {
+        each_in_turn(reader, first, upto, apply)
+    } else {
+        each_read_ahead(reader, first, upto, apply)
+    }
+}
+
+/// Calls `apply` with the events from `first` to `upto`.
+fn each_in_turn(
     reader: &Reader,
     first: u64,
     upto: u64,
     mut apply: impl FnMut(&Event) -> Result<(), IllegalEvent>,
 ) -> Result<(), ReadError> {
-    let mut apply_all = |encoded: Result<EncodedEvents, ReadError>| {
-        encoded?.each(|event| apply(event).map_err(|source| ReadError::Illegal { seq: event.seq, source }))
-    };
+    let mut events = reader.events(first, upto);
+    iter::from_fn(|| events.next_encoded()).try_for_each(|encoded| apply_all(encoded, &mut apply))
+}
+
+/// The same with a second thread, which reads and decompresses; this thread decodes and applies. Decoded events are not sent from
+/// thread to thread, because an event is several times as long as its bytes.
+///
+/// If no thread can be created (EAGAIN, pthread_create(3)), this thread also reads.
+fn each_read_ahead(
+    reader: &Reader,
+    first: u64,
+    upto: u64,
+    mut apply: impl FnMut(&Event) -> Result<(), IllegalEvent>,
+) -> Result<(), ReadError> {
     thread::scope(|scope| {
         let (chunks, read) = sync_channel(CHUNKS_WAITING_MAX);
         let reading = thread::Builder::new().name("apm2-replay".to_owned()).spawn_scoped(scope, move || {
@@ -183,11 +210,17 @@ pub(crate) fn each_decoded(
             }
         });
         if reading.is_err() {
-            let mut events = reader.events(first, upto);
-            return iter::from_fn(|| events.next_encoded()).try_for_each(apply_all);
+            return each_in_turn(reader, first, upto, apply);
         }
-        read.into_iter().flatten().try_for_each(&mut apply_all)
+        read.into_iter().flatten().try_for_each(|encoded| apply_all(encoded, &mut apply))
     })
+}
+
+fn apply_all(
+    encoded: Result<EncodedEvents, ReadError>,
+    apply: &mut impl FnMut(&Event) -> Result<(), IllegalEvent>,
+) -> Result<(), ReadError> {
+    encoded?.each(|event| apply(event).map_err(|source| ReadError::Illegal { seq: event.seq, source }))
 }
 
 /// The next frames or commits with at least [`CHUNK_BYTES`] bytes, fewer at the end or before an error. Empty at the end.
@@ -230,5 +263,47 @@ impl Reader {
     /// When an event cannot be read, or is not allowed in the state of its stream.
     pub fn replay(&self, upto: u64, origin: Origin) -> Result<Replayed, ReadError> {
         replay(self, upto, origin)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use apm2_model::event::kind::EventKind;
+
+    use super::*;
+    use crate::{ledger::Ledger, options::Options};
+
+    #[test]
+    fn a_second_thread_reads_the_same_events_up_to_the_first_illegal_one() {
+        let mode = std::fs::Permissions::from_mode(0o700);
+        let dir = tempfile::Builder::new().permissions(mode).tempdir().unwrap();
+        let ledger = Ledger::open_with(dir.path(), &Options { seal: false, ..Options::default() }).unwrap();
+        for _ in 0..40 {
+            ledger.append_system(EventKind::SupervisorStopped).unwrap();
+        }
+        ledger.close().unwrap();
+        let reader = Reader::open(dir.path()).unwrap();
+        let size = reader.head().unwrap().size;
+        for (first, upto, illegal) in [(1, u64::MAX, u64::MAX), (7, 30, u64::MAX), (1, size, 12), (9, 9, 9)] {
+            let seqs = |ahead: bool| {
+                let mut found = Vec::new();
+                let apply = |event: &Event| {
+                    found.push(event.seq);
+                    if event.seq == illegal { Err(IllegalEvent::Stream) } else { Ok(()) }
+                };
+                let each = if ahead {
+                    each_read_ahead(&reader, first, upto, apply)
+                } else {
+                    each_in_turn(&reader, first, upto, apply)
+                };
+                assert_eq!(each.is_err(), illegal < u64::MAX);
+                found
+            };
+            let last = upto.min(size).min(illegal);
+            assert_eq!(seqs(true), (first..=last).collect::<Vec<_>>());
+            assert_eq!(seqs(false), seqs(true));
+        }
     }
 }
