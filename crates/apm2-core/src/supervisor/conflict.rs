@@ -12,7 +12,7 @@ use crate::error::ProcessError;
 
 /// The values of `by_name` whose specifications may conflict with `spec`. Without a log file in `spec`, these are found by
 /// their names; their number does not depend on that of all values.
-pub(crate) fn suspects<'a, K: Borrow<str> + Ord, V>(
+pub(crate) fn possible_conflicts<'a, K: Borrow<str> + Ord, V>(
     spec: &ProcessSpec,
     by_name: &'a BTreeMap<K, V>,
 ) -> impl Iterator<Item = &'a V> {
@@ -67,14 +67,14 @@ mod tests {
     }
 
     proptest! {
-        /// A specification that is no suspect has no conflict.
+        /// A specification that is not among them has no conflict.
         #[test]
-        fn the_suspects_are_all_that_conflict(one in any_spec(), others in prop::collection::vec(any_spec(), 0..12)) {
+        fn all_that_conflict_are_possible_conflicts(one in any_spec(), others in prop::collection::vec(any_spec(), 0..12)) {
             let by_name: BTreeMap<&str, &ProcessSpec> = others.iter().map(|other| (other.name.as_str(), other)).collect();
             let refused = |other: &&ProcessSpec| refuse_conflict(&one, other).is_err();
             let mut of_all: Vec<&str> = by_name.values().copied().filter(refused).map(|other| other.name.as_str()).collect();
             let mut found: Vec<&str> =
-                suspects(&one, &by_name).copied().filter(refused).map(|other| other.name.as_str()).collect();
+                possible_conflicts(&one, &by_name).copied().filter(refused).map(|other| other.name.as_str()).collect();
             found.sort_unstable();
             found.dedup();
             of_all.sort_unstable();
@@ -86,7 +86,7 @@ mod tests {
     fn without_log_files_few_are_compared() {
         let others: Vec<ProcessSpec> = (0..1000).map(|number| spec(&format!("p{number}"), 1, None)).collect();
         let by_name: BTreeMap<&str, &ProcessSpec> = others.iter().map(|other| (other.name.as_str(), other)).collect();
-        assert_eq!(suspects(&spec("p7-1", 1, None), &by_name).count(), 1);
-        assert_eq!(suspects(&spec("p7", 3, None), &by_name).count(), 0);
+        assert_eq!(possible_conflicts(&spec("p7-1", 1, None), &by_name).count(), 1);
+        assert_eq!(possible_conflicts(&spec("p7", 3, None), &by_name).count(), 0);
     }
 }

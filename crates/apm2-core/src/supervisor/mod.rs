@@ -72,7 +72,7 @@ use crate::{
         actor::{Flags, InstanceActor},
         changes::Changes,
         command::{COMMANDS_WAITING_MAX, InstanceCommand},
-        conflict::{refuse_conflict, suspects},
+        conflict::{possible_conflicts, refuse_conflict},
         error::not_found,
         instance_handle::InstanceHandle,
         starts::Starts,
@@ -289,7 +289,7 @@ impl Supervisor {
     pub fn check_together(launches: &[LaunchSpec]) -> Result<(), ProcessError> {
         let by_name = launches.iter().map(|launch| (launch.spec.name.as_str(), &launch.spec)).collect();
         launches.iter().try_for_each(|LaunchSpec { spec, .. }| {
-            suspects(spec, &by_name).try_for_each(|other| refuse_conflict(spec, other))
+            possible_conflicts(spec, &by_name).try_for_each(|other| refuse_conflict(spec, other))
         })
     }
 

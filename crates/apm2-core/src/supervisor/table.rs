@@ -15,7 +15,7 @@ use apm2_model::{
 use crate::{
     error::ProcessError,
     supervisor::{
-        conflict::{refuse_conflict, suspects},
+        conflict::{possible_conflicts, refuse_conflict},
         instance_handle::InstanceHandle,
         known::KnownInstances,
     },
@@ -204,8 +204,8 @@ impl SupervisorTable {
     /// [`refuse_conflict`]. Conflicts with processes that are changed in the same set of changes (`is_changed`) are
     /// allowed here; [`check_claim`](Self::check_claim) checks them later.
     pub(crate) fn claim(&mut self, spec: &ProcessSpec, is_changed: impl Fn(&str) -> bool) -> Result<(), ProcessError> {
-        let stays = self.supervised_suspects(spec).filter(|other| !is_changed(&other.name));
-        let claimed = suspects(spec, &self.claims).map(Box::as_ref);
+        let stays = self.supervised_like(spec).filter(|other| !is_changed(&other.name));
+        let claimed = possible_conflicts(spec, &self.claims).map(Box::as_ref);
         stays.chain(claimed).try_for_each(|other| refuse_conflict(spec, other))?;
         self.claims.insert(spec.name.clone(), Box::new(spec.clone()));
         Ok(())
@@ -215,12 +215,12 @@ impl SupervisorTable {
     /// claim was made, processes that the same set of changes replaces were not compared; a replacement may have failed
     /// since.
     pub(crate) fn check_claim(&self, spec: &ProcessSpec) -> Result<(), ProcessError> {
-        let mut stays = self.supervised_suspects(spec).filter(|other| !self.claims.contains_key(&other.name));
+        let mut stays = self.supervised_like(spec).filter(|other| !self.claims.contains_key(&other.name));
         stays.try_for_each(|other| refuse_conflict(spec, other))
     }
 
-    fn supervised_suspects(&self, spec: &ProcessSpec) -> impl Iterator<Item = &ProcessSpec> {
-        suspects(spec, &self.entries).map(|entry| &entry.launch.spec)
+    fn supervised_like(&self, spec: &ProcessSpec) -> impl Iterator<Item = &ProcessSpec> {
+        possible_conflicts(spec, &self.entries).map(|entry| &entry.launch.spec)
     }
 
     pub(crate) fn end_claim(&mut self, name: &str) {
