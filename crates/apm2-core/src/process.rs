@@ -42,6 +42,7 @@ pub use crate::{
     os::{
         child::{
             configure_malloc, detach, has_ended, lower_descriptor_limit, raise_descriptor_limit, release_free_memory,
+            reuse_large_allocations,
         },
         inherited::reset_inherited,
         marker::{LedgerPlace, RUN_VARIABLE},

@@ -13,6 +13,7 @@ use apm2_core::{
     log::LogThreads,
     process::{
         configure_malloc, proc_is_of_our_namespace, raise_descriptor_limit, release_free_memory, reset_inherited,
+        reuse_large_allocations,
     },
 };
 use apm2_ledger::Ledger;
@@ -113,6 +114,7 @@ pub fn serve(options: &DaemonOptions, log: &DaemonLog) -> Result<(), DaemonError
     };
     // The check of a store, or its rebuild, needs much memory, and leaves little of it in use.
     release_free_memory();
+    reuse_large_allocations();
     let began = Instant::now();
     let logs = Arc::new(LogThreads::default());
     // The descriptor is never closed. Threads use paths below `/proc/self/fd` that contain its number until the process

@@ -326,20 +326,37 @@ fn before_exec_detached() -> io::Result<()> {
 #[cfg(target_env = "gnu")]
 const MALLOC_ARENAS: libc::c_int = 2;
 
-/// Size in bytes from which malloc(3) maps an allocation on its own (mmap(2)). Without a fixed value, glibc raises it to the size
-/// of the largest mapping that was freed. Then the zeroed blocks of sled, more than 40 of 512 KiB, are on the heap, where calloc(3)
-/// writes the first 128 KiB of each (`M_TOP_PAD`), which stay resident.
+/// Size in bytes from which malloc(3) maps an allocation on its own (mmap(2)) at first. Without a fixed value, glibc raises it to
+/// the size of the largest mapping that was freed. Then the zeroed blocks of sled, more than 40 of 512 KiB, are on the heap, where
+/// calloc(3) writes the first 128 KiB of each (`M_TOP_PAD`), which stay resident.
 #[cfg(target_env = "gnu")]
-const MALLOC_MMAP_BYTES: libc::c_int = 256 * 1024;
+const FIRST_MMAP_BYTES: libc::c_int = 256 * 1024;
+
+/// The same size later, and the size of the free memory at the end of the heap from which it is returned to the kernel. A segment
+/// of the journal is smaller: many answers read one, and a new mapping for each costs more than the reading.
+#[cfg(target_env = "gnu")]
+const LATER_MMAP_BYTES: libc::c_int = 4 * 1024 * 1024;
 
 /// Configures malloc(3) for a process that lives long and mostly waits: few arenas, and large allocations in mappings of their
-/// own. To be called before threads are started. Does nothing with a C library other than glibc.
-#[cfg_attr(target_env = "gnu", expect(unsafe_code, reason = "there is no safe wrapper of mallopt(3)"))]
+/// own until [`reuse_large_allocations`]. To be called before threads are started. Does nothing with a C library other than glibc.
 pub fn configure_malloc() {
     #[cfg(target_env = "gnu")]
-    for (parameter, value) in [(libc::M_ARENA_MAX, MALLOC_ARENAS), (libc::M_MMAP_THRESHOLD, MALLOC_MMAP_BYTES)] {
+    set_malloc(&[(libc::M_ARENA_MAX, MALLOC_ARENAS), (libc::M_MMAP_THRESHOLD, FIRST_MMAP_BYTES)]);
+}
+
+/// Makes malloc(3) keep large allocations that were freed for the next ones. To be called once the large allocations that stay were
+/// made. Does nothing with a C library other than glibc.
+pub fn reuse_large_allocations() {
+    #[cfg(target_env = "gnu")]
+    set_malloc(&[(libc::M_MMAP_THRESHOLD, LATER_MMAP_BYTES), (libc::M_TRIM_THRESHOLD, LATER_MMAP_BYTES)]);
+}
+
+#[cfg(target_env = "gnu")]
+#[expect(unsafe_code, reason = "there is no safe wrapper of mallopt(3)")]
+fn set_malloc(parameters: &[(libc::c_int, libc::c_int)]) {
+    for (parameter, value) in parameters {
         // SAFETY: mallopt(3) takes integers, and locks the allocator while it changes a parameter.
-        let is_set = unsafe { libc::mallopt(parameter, value) } == 1;
+        let is_set = unsafe { libc::mallopt(*parameter, *value) } == 1;
         if !is_set {
             tracing::debug!(parameter, value, "malloc(3) refuses a parameter");
         }
