@@ -239,6 +239,11 @@ fn a_reader_that_was_opened_earlier_has_the_answers_of_the_events_while_the_ledg
             }
             check(&Reader::open(written.path()).unwrap(), &written, &mut random, "a reader that is new");
             check(&written.ledger.as_ref().unwrap().reader(), &written, &mut random, "the open ledger");
+            let keeping = written.ledger.as_ref().unwrap().reader().keeping_last_segment();
+            for commits in 0..3 {
+                check(&keeping, &written, &mut random, "the open ledger, with its last segment kept");
+                written.run(PROCESSES - commits, 1 + random.below(5));
+            }
         }
         written.ledger.take().unwrap().close().unwrap();
     }

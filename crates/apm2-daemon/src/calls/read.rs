@@ -68,7 +68,7 @@ pub(crate) async fn read(
     question: SentQuestion,
 ) -> Result<CallAnswer, Failure> {
     let cancel = CancelOnDrop(Cancel::default());
-    let reader = state.ledger.reader().cancelled_by(cancel.0.clone());
+    let reader = state.ledger.reader().cancelled_by(cancel.0.clone()).keeping_last_segment();
     let (sender, mut frames) = mpsc::channel(FRAMES_AHEAD_MAX);
     let reading = spawn_blocking(move || answer(&reader, question.into(), &sender));
     loop {

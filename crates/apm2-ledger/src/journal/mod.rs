@@ -12,6 +12,7 @@ pub(crate) mod archive;
 pub(crate) mod base;
 pub mod catalog;
 pub(crate) mod event_batch;
+pub(crate) mod kept_segment;
 pub(crate) mod next_segment;
 pub(crate) mod origin;
 pub(crate) mod plain_segment;

@@ -86,15 +86,22 @@ impl PlainSegment {
         self.chain
     }
 
-    /// Remembers the valid commits, so that they need not be checked again, and moves the position behind them.
-    pub(crate) fn remember(&mut self) {
+    /// The segment with its valid commits remembered, so that they need not be checked again, and the position behind them.
+    pub(crate) fn remembered(mut self) -> Self {
+        if self.known.is_empty() {
+            self.remember();
+        }
+        self.skip_before(u64::MAX);
+        self
+    }
+
+    fn remember(&mut self) {
         let mut scan = Scan::new(&self.bytes, &self.header, self.is_last).of_copy(self.is_copy);
         let mut known = Vec::new();
         while let Some(Scanned::Commit(at, frame)) = scan.next() {
             known.push(KnownCommit { at, frame, end: scan.offset() });
         }
         self.known = Arc::new(known);
-        self.skip_before(u64::MAX);
     }
 
     /// The segment with the position before its first commit.
@@ -109,6 +116,20 @@ impl PlainSegment {
         if let Some(before) = self.passed.checked_sub(1).and_then(|last| self.known.get(last)) {
             (self.offset, self.next_seq, self.chain) = before.after();
         }
+    }
+
+    /// The segment with the position behind the commit with event `seq`; `None` if no such commit is remembered.
+    pub(crate) fn behind(mut self, seq: u64) -> Option<Self> {
+        self.passed = self.known.partition_point(|commit| commit.frame.header().first_seq <= seq);
+        let last = self.passed.checked_sub(1).and_then(|last| self.known.get(last))?;
+        (seq <= last.frame.header().last_seq()).then_some(self)
+    }
+
+    /// The remembered commit before the position [`behind`](Self::behind) another one, which is then before that commit.
+    pub(crate) fn previous_batch(&mut self) -> Option<EventBatch> {
+        self.passed = self.passed.checked_sub(1)?;
+        let commit = self.known.get(self.passed)?;
+        Some(self.batch(commit.at, commit.frame.clone()))
     }
 
     /// Moves the position to that of `before`, the same segment as it was read earlier.

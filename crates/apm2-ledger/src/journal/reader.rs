@@ -13,6 +13,7 @@ use crate::{
     journal::{
         JOURNAL_DIR,
         event_batch::EventBatch,
+        kept_segment::KeptSegment,
         origin,
         plain_segment::PlainSegment,
         scan::Scanned,
@@ -83,9 +84,10 @@ pub(crate) struct JournalReader {
     /// The segments after the current one that can contain accepted events; `None` when they are not known yet.
     walk: Option<SegmentWalk>,
     current: Option<Cursor>,
-    /// The last segment as it was read earlier. Its file has the same commits, and more if commits were appended since then.
-    kept: Option<PlainSegment>,
-    /// Whether the current segment is that one.
+    /// The last segment as it was read earlier: its file has the same commits, and more if commits were appended since then. Or
+    /// where it is kept once it is read.
+    kept: Option<KeptSegment>,
+    /// Whether the current segment was read earlier.
     is_kept: bool,
 }
 
@@ -128,15 +130,26 @@ impl JournalReader {
     }
 
     /// Creates a reader of the events that `query` accepts. Its first batch contains event `seq`, or the first accepted
-    /// event after it. `kept` is the last segment as it was read earlier; its file is read only for later commits.
+    /// event after it. The file of the segment in `kept` is read only for later commits.
     pub(crate) fn of_query(
         dir: &Arc<LedgerDir>,
-        kept: Option<PlainSegment>,
+        kept: Option<KeptSegment>,
+        seq: u64,
+        query: EventQuery,
+    ) -> Result<Self, ReadError> {
+        let segments = Segments::list(dir, &Wanted::Query(query.clone()), (seq, u64::MAX))?;
+        Self::of_segments(dir, segments, kept, seq, query)
+    }
+
+    /// Like [`of_query`](Self::of_query), with the segments as they were listed.
+    pub(crate) fn of_segments(
+        dir: &Arc<LedgerDir>,
+        segments: Segments,
+        kept: Option<KeptSegment>,
         seq: u64,
         query: EventQuery,
     ) -> Result<Self, ReadError> {
         let (dir, journal) = (Arc::clone(dir), dir.at().join(JOURNAL_DIR));
-        let segments = Segments::list(&dir, &Wanted::Query(query.clone()), (seq, u64::MAX))?;
         let mut reader = Self {
             dir,
             journal,
@@ -177,16 +190,18 @@ impl JournalReader {
     }
 
     /// Skips the valid commits of the current segment, if it is a plain one, and remembers them.
-    pub(crate) fn remember_commits(&mut self) {
-        if let Some(Cursor::Plain(segment)) = &mut self.current {
-            segment.remember();
-        }
+    pub(crate) fn remember_commits(mut self) -> Self {
+        self.current = self.current.map(|current| match current {
+            Cursor::Plain(segment) => Cursor::Plain(segment.remembered()),
+            sealed @ Cursor::Sealed(_) => sealed,
+        });
+        self
     }
 
-    /// The current segment, if it is a plain one, with the position before its first commit.
+    /// The current segment, if it is a plain one.
     pub(crate) fn into_plain(self) -> Option<PlainSegment> {
         match self.current? {
-            Cursor::Plain(segment) => Some(segment.rewound()),
+            Cursor::Plain(segment) => Some(segment),
             Cursor::Sealed(_) => None,
         }
     }
@@ -238,19 +253,25 @@ impl JournalReader {
     }
 
     fn read_plain(&mut self, file: &SegmentFile) -> Result<Cursor, ReadError> {
-        let kept = self.kept.take_if(|kept| kept.header().number == file.number);
+        let is_last = self.segments.files.last().is_some_and(|last| last.number == file.number);
+        // What is kept is used once: when commits were appended since then, the file is read again.
+        let kept = self.kept.take_if(|kept| kept.get().map_or(is_last, |kept| kept.header().number == file.number));
         // The file may be damaged since then, or that of another ledger.
-        let kept = kept.filter(|kept| plain_header(&file.path).is_ok_and(|header| header == Ok(*kept.header())));
-        self.is_kept = kept.is_some();
-        if let Some(mut segment) = kept {
+        let is_same = |kept: &&PlainSegment| plain_header(&file.path).is_ok_and(|header| header == Ok(*kept.header()));
+        let earlier = kept.as_ref().and_then(KeptSegment::get).filter(is_same).cloned();
+        self.is_kept = earlier.is_some();
+        if let Some(mut segment) = earlier {
             segment.skip_before(self.first_seq);
             return Ok(Cursor::Plain(segment));
         }
         let bytes = file::read(&file.path).map_err(self.segment_error(file))?;
-        let is_last = self.segments.files.last().is_some_and(|last| last.number == file.number);
         let is_copy = is_last && origin::is_copy(&self.journal);
-        let segment = PlainSegment::parse(bytes, is_last, is_copy)
+        let mut segment = PlainSegment::parse(bytes, is_last, is_copy)
             .map_err(|error| header_damage(file.number, error, self.expected_seq()))?;
+        if let Some(kept) = kept.filter(|kept| kept.get().is_none()) {
+            segment = kept.keep(segment);
+            segment.skip_before(self.first_seq);
+        }
         Ok(Cursor::Plain(segment))
     }
 

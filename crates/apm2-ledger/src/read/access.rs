@@ -8,7 +8,7 @@ use apm2_model::event::stream_id::StreamId;
 use crate::{
     dir::LedgerDir,
     error::ReadError,
-    journal::{JOURNAL_DIR, base::Base, plain_segment::PlainSegment, reader::JournalReader, segments::base_error},
+    journal::{JOURNAL_DIR, base::Base, kept_segment::KeptSegment, reader::JournalReader, segments::base_error},
     read::query::EventQuery,
     shared_state::SharedState,
 };
@@ -17,12 +17,16 @@ use crate::{
 #[derive(Clone)]
 pub(crate) enum Access {
     /// The store and the memory of a ledger that this process has open.
-    SharedState(Arc<SharedState>),
+    SharedState {
+        shared: Arc<SharedState>,
+        /// The last segment of the journal, if the reader keeps it once it is read.
+        kept: Option<KeptSegment>,
+    },
     /// The journal in the directory of a ledger that another process may have open.
     Journal {
         dir: Arc<LedgerDir>,
-        /// The last segment when the journal was opened. All questions read it, and reading its file takes milliseconds.
-        last: Option<PlainSegment>,
+        /// The last segment when the journal was opened.
+        kept: Option<KeptSegment>,
     },
 }
 
@@ -31,7 +35,7 @@ impl Access {
     /// journal of another process, of which every complete commit is read; then this is `u64::MAX`.
     pub(crate) fn visible(&self) -> u64 {
         match self {
-            Self::SharedState(shared) => shared.head().size,
+            Self::SharedState { shared, .. } => shared.head().size,
             Self::Journal { .. } => u64::MAX,
         }
     }
@@ -40,7 +44,7 @@ impl Access {
     /// the ledger open.
     pub(crate) fn base(&self) -> Result<Option<Arc<Base>>, ReadError> {
         match self {
-            Self::SharedState(shared) => Ok(shared.base.clone()),
+            Self::SharedState { shared, .. } => Ok(shared.base.clone()),
             Self::Journal { dir, .. } => {
                 let base = Base::read(&dir.at().join(JOURNAL_DIR)).map_err(|error| base_error(dir, error))?;
                 Ok(base.map(Arc::new))
@@ -51,7 +55,7 @@ impl Access {
     /// Whether an event of `stream` is in memory and may be missing from the store.
     pub(crate) fn is_unindexed(&self, stream: StreamId) -> bool {
         match self {
-            Self::SharedState(shared) => shared.base.is_some() && shared.is_unindexed(stream),
+            Self::SharedState { shared, .. } => shared.base.is_some() && shared.is_unindexed(stream),
             Self::Journal { .. } => false,
         }
     }
@@ -59,7 +63,7 @@ impl Access {
     /// The directory of the ledger that is read.
     pub(crate) fn dir(&self) -> &Arc<LedgerDir> {
         match self {
-            Self::SharedState(shared) => &shared.dir,
+            Self::SharedState { shared, .. } => &shared.dir,
             Self::Journal { dir, .. } => dir,
         }
     }
@@ -67,17 +71,20 @@ impl Access {
     /// This access to the journal, or access to the journal in the place of the store.
     pub(crate) fn of_journal(&self) -> Self {
         match self {
-            Self::SharedState(shared) => Self::Journal { dir: Arc::clone(&shared.dir), last: None },
+            Self::SharedState { shared, kept } => Self::Journal { dir: Arc::clone(&shared.dir), kept: kept.clone() },
             Self::Journal { .. } => self.clone(),
+        }
+    }
+
+    /// The last segment of the journal as it was read earlier, or where it is to be kept.
+    pub(crate) fn kept(&self) -> Option<KeptSegment> {
+        match self {
+            Self::SharedState { kept, .. } | Self::Journal { kept, .. } => kept.clone(),
         }
     }
 
     /// A reader of the journal, see [`JournalReader::of_query`].
     pub(crate) fn journal_reader(&self, seq: u64, query: EventQuery) -> Result<JournalReader, ReadError> {
-        let last = match self {
-            Self::SharedState(_) => None,
-            Self::Journal { last, .. } => last.clone(),
-        };
-        JournalReader::of_query(self.dir(), last, seq, query)
+        JournalReader::of_query(self.dir(), self.kept(), seq, query)
     }
 }

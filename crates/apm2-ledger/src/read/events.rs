@@ -118,8 +118,10 @@ pub struct Events {
 impl Events {
     pub(crate) fn new(access: Access, query: EventQuery, first: u64, last: u64) -> Self {
         let source = match &access {
-            Access::SharedState(shared) if query.is_indexed_by_store() => Source::SharedState(Arc::clone(shared)),
-            Access::SharedState(_) | Access::Journal { .. } => Source::Journal(None),
+            Access::SharedState { shared, .. } if query.is_indexed_by_store() => {
+                Source::SharedState(Arc::clone(shared))
+            }
+            Access::SharedState { .. } | Access::Journal { .. } => Source::Journal(None),
         };
         let first = first.max(1);
         let next_version = (first == 1).then_some(1);

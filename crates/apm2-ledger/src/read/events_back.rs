@@ -8,7 +8,8 @@ use crate::{
     error::ReadError,
     journal::{
         event_batch::EventBatch,
-        reader::{break_damage, header_damage, not_a_file_damage, sealed_damage},
+        plain_segment::PlainSegment,
+        reader::{JournalReader, break_damage, header_damage, not_a_file_damage, sealed_damage},
         sealed::error::SealedError,
         sealed_cursor::SealedCursor,
         segment::SegmentError,
@@ -26,7 +27,10 @@ use crate::{
 
 /// The batches of one segment that were not read yet. They are read from the last one backwards.
 enum Batches {
-    Plain(Vec<EventBatch>),
+    /// The segment, with its commits remembered and the position behind the last batch that was not read.
+    Plain(PlainSegment),
+    /// Those of a plain segment that were read forwards, because commits were being appended.
+    Read(Vec<EventBatch>),
     Sealed(Box<SealedCursor>),
 }
 
@@ -146,7 +150,7 @@ impl<'a> EventsBack<'a> {
         if start.first_seq < self.end_seq {
             let seqs = self.first..self.end_seq;
             let next = start_of(&self.segments.files, file.number + 1);
-            let batches = self.reader.batches(&file, seqs, (start, next), &self.query)?;
+            let batches = self.reader.batches(&self.segments, &file, seqs, (start, next), &self.query)?;
             self.current = Some(Current { file, first_seq: start.first_seq, batches });
         }
         Ok(true)
@@ -173,6 +177,7 @@ impl Reader {
     /// out. `start` and `next` are the starts of the segment and of the segment after it.
     fn batches(
         &self,
+        segments: &Segments,
         file: &SegmentFile,
         seqs: Range<u64>,
         (start, next): (SegmentStart, Option<SegmentStart>),
@@ -191,7 +196,7 @@ impl Reader {
                 Ok(cursor) => cursor,
                 Err(error) => {
                     let error = self.sealed_error(file, (first_seq, first_seq), error);
-                    return self.plain_batches((first_seq, end_seq), query, error).map(Batches::Plain);
+                    return self.plain_batches((first_seq, end_seq), query, error).map(Batches::Read);
                 }
             };
             // Without the segments in between, events up to the end of this one can be read.
@@ -201,7 +206,13 @@ impl Reader {
             }
             return Ok(Batches::Sealed(Box::new(cursor)));
         }
-        self.batches_from(first_seq, end_seq, query).map(Batches::Plain)
+        let (dir, kept, query) = (self.dir(), self.access().kept(), query.clone());
+        let reader = JournalReader::of_segments(dir, segments.clone(), kept, first_seq, query.clone())?;
+        let plain = reader.remember_commits().into_plain();
+        match plain.and_then(|segment| segment.behind(end_seq - 1)) {
+            Some(segment) => Ok(Batches::Plain(segment)),
+            None => self.batches_from(first_seq, end_seq, &query).map(Batches::Read),
+        }
     }
 
     /// The batches from event `first_seq`, with which a segment begins, up to before event `end_seq`.
@@ -225,7 +236,8 @@ impl Reader {
     ) -> Result<Option<EventBatch>, ReadError> {
         let Current { file, first_seq, batches } = current;
         let cursor = match batches {
-            Batches::Plain(batches) => return Ok(batches.pop()),
+            Batches::Plain(segment) => return Ok(segment.previous_batch()),
+            Batches::Read(batches) => return Ok(batches.pop()),
             Batches::Sealed(cursor) => cursor,
         };
         match cursor.next_batch_back() {
@@ -234,7 +246,7 @@ impl Reader {
                 let error = self.sealed_error(file, (cursor.first_seq(), cursor.end_seq() - 1), error);
                 let mut plain = self.plain_batches((*first_seq, end_seq), query, error)?;
                 let last = plain.pop();
-                *batches = Batches::Plain(plain);
+                *batches = Batches::Read(plain);
                 Ok(last)
             }
         }

@@ -14,6 +14,7 @@ use crate::{
     journal::{
         JOURNAL_DIR,
         base::{Base, BaseError},
+        kept_segment::KeptSegment,
         plain_segment::PlainSegment,
         reader::{JournalReader, header_damage},
         segment::{FORMAT_VERSION, SegmentError},
@@ -104,22 +105,39 @@ impl Reader {
             }
         }
         let (head, is_whole, last) = journal_head(&dir);
-        Ok(Self { access: Access::Journal { dir, last }, head, is_whole, known_size, cancel: None })
+        let kept = last.map(KeptSegment::from);
+        Ok(Self { access: Access::Journal { dir, kept }, head, is_whole, known_size, cancel: None })
     }
 
     /// A reader of the segments of the journal in the open directory `dir`, whose head is not read.
     pub(crate) const fn of_segments(dir: Arc<LedgerDir>) -> Self {
-        Self { access: Access::Journal { dir, last: None }, head: None, is_whole: true, known_size: 0, cancel: None }
+        Self { access: Access::Journal { dir, kept: None }, head: None, is_whole: true, known_size: 0, cancel: None }
     }
 
     pub(crate) fn shared(shared: Arc<SharedState>) -> Self {
-        Self { access: Access::SharedState(shared), head: None, is_whole: true, known_size: 0, cancel: None }
+        Self {
+            access: Access::SharedState { shared, kept: None },
+            head: None,
+            is_whole: true,
+            known_size: 0,
+            cancel: None,
+        }
     }
 
     /// Ends every reading of this reader with [`ReadError::Cancelled`] once `cancel` is set.
     #[must_use]
     pub fn cancelled_by(self, cancel: Cancel) -> Self {
         Self { cancel: Some(cancel), ..self }
+    }
+
+    /// Reads the last segment of the journal once for all questions to this reader, and keeps it in memory: a few MiB.
+    #[must_use]
+    pub fn keeping_last_segment(self) -> Self {
+        let access = match self.access {
+            Access::SharedState { shared, .. } => Access::SharedState { shared, kept: Some(KeptSegment::default()) },
+            journal @ Access::Journal { .. } => journal,
+        };
+        Self { access, ..self }
     }
 
     pub(crate) fn check_cancelled(&self) -> Result<(), ReadError> {
@@ -135,8 +153,8 @@ impl Reader {
     #[must_use]
     pub fn source(&self) -> Source {
         match &self.access {
-            Access::SharedState(shared) if shared.store().is_some() => Source::Store,
-            Access::SharedState(_) | Access::Journal { .. } => Source::Journal,
+            Access::SharedState { shared, .. } if shared.store().is_some() => Source::Store,
+            Access::SharedState { .. } | Access::Journal { .. } => Source::Journal,
         }
     }
 
@@ -173,7 +191,7 @@ impl Reader {
     /// The store; `None` if this reader reads the journal.
     pub(crate) fn store(&self) -> Option<Arc<Store>> {
         match &self.access {
-            Access::SharedState(shared) => shared.store(),
+            Access::SharedState { shared, .. } => shared.store(),
             Access::Journal { .. } => None,
         }
     }
@@ -183,7 +201,7 @@ impl Reader {
     #[must_use]
     pub fn head(&self) -> Option<Head> {
         match &self.access {
-            Access::SharedState(shared) => Some(shared.head()),
+            Access::SharedState { shared, .. } => Some(shared.head()),
             Access::Journal { .. } => self.head,
         }
     }
@@ -281,7 +299,7 @@ impl Reader {
     /// store.
     fn first_unindexed(&self) -> u64 {
         match &self.access {
-            Access::SharedState(shared) => {
+            Access::SharedState { shared, .. } => {
                 shared.unindexed_from(1).first().map_or(u64::MAX, |commit| commit.frame.header().first_seq)
             }
             Access::Journal { .. } => 1,
@@ -383,13 +401,13 @@ pub(crate) fn wall_ns(time: DateTime<Utc>) -> i64 {
 
 /// The head of the journal after its last sound commit, whether the journal ends there without damage, and the last segment.
 fn journal_head(dir: &Arc<LedgerDir>) -> (Option<Head>, bool, Option<PlainSegment>) {
-    let Ok(mut reader) = JournalReader::starting_at(dir, u64::MAX) else { return (None, false, None) };
-    reader.remember_commits();
+    let Ok(reader) = JournalReader::starting_at(dir, u64::MAX) else { return (None, false, None) };
+    let mut reader = reader.remember_commits();
     let Some(mut head) = reader.head() else { return (None, false, None) };
     loop {
         match reader.next_batch() {
             Ok(Some(_)) => head = reader.head().unwrap_or(head),
-            end => return (Some(head), end.is_ok(), reader.into_plain()),
+            end => return (Some(head), end.is_ok(), reader.into_plain().map(PlainSegment::rewound)),
         }
     }
 }
