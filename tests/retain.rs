@@ -90,6 +90,12 @@ fn processes_that_ended_long_ago_are_retained() {
     let later = (moved + 1).to_string();
     place.run(&["tail", "-n", "all", "--since", &later]).succeeded();
     assert!(place.json(&["stats", "--disk"])["oldest"].is_string());
+    let at_later = || place.run(&["list", "--all", "--at", &later]).succeeded();
+    let alone = at_later();
+    std::fs::write(place.path("ecosystem.toml"), ecosystem("")).unwrap();
+    place.run(&["up"]).succeeded();
+    let beside = at_later();
+    assert_eq!((&beside.stdout, beside.stderr.as_str(), alone.stderr.as_str()), (&alone.stdout, "", ""));
 }
 
 /// An ecosystem with one process that runs, and these settings of the ledger.

@@ -1,6 +1,6 @@
 //! The command `timeline`: real processes and a killed daemon, in each way of reading.
 
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr as _;
@@ -125,12 +125,14 @@ fn what_was_alive_when_no_daemon_ran_is_the_last_known() {
     let closed = middle(&gap, "from", "to");
     let last = place.json(&["tail", "-n", "1"])[0].clone();
     let check = |at: &str| {
-        let listed = place.run(&["list", "--at", at]).succeeded().said(&["no daemon ran then"]);
+        let listed = place.run(&["list", "--at", at]).succeeded().said(&["no daemon is known to have run then"]);
         assert!(listed.stdout.contains("running (last known)"), "{}", listed.stdout);
-        let shown = place.run(&["show", "steady", "--until", at]).succeeded().said(&["no daemon ran then"]);
+        let shown =
+            place.run(&["show", "steady", "--until", at]).succeeded().said(&["no daemon is known to have run then"]);
         assert!(shown.stdout.contains("running (last known)"), "{}", shown.stdout);
-        place.run(&["why", "steady", "--at", at]).succeeded().said(&["no daemon ran then"]);
-        assert_eq!(place.json(&["list", "--at", at, "--name", "steady"])[0]["uptime_secs"], Value::Null);
+        place.run(&["why", "steady", "--at", at]).succeeded().said(&["no daemon is known to have run then"]);
+        let steady = &place.json(&["list", "--at", at, "--name", "steady"])[0];
+        assert_eq!((&steady["uptime_secs"], &steady["supervised"]), (&Value::Null, &json!(false)));
     };
     check(&closed);
     let seq = last["seq"].to_string();
@@ -139,11 +141,27 @@ fn what_was_alive_when_no_daemon_ran_is_the_last_known() {
     }
     place.kill_daemon();
     check(&closed);
-    let now = Utc::now().to_rfc3339();
-    check(&now);
+    check("@99999999999");
     assert_eq!(place.run(&["list", "--at", &seq]).succeeded().stderr, "");
     // The next daemon stops what still runs.
     place.run(&["start", "steady"]);
+}
+
+/// An event that the opening of the ledger records is no sign that a daemon ran before it.
+#[test]
+fn the_opening_of_a_ledger_after_a_crash_is_a_moment_without_a_daemon() {
+    let place = Place::new();
+    std::fs::write(place.path("ecosystem.toml"), "[[process]]\nname = 'it'\ncommand = 'sleep'\nargs = ['1003']")
+        .unwrap();
+    place.run(&["up"]).succeeded();
+    let before = place.json(&["tail", "-n", "1"])[0]["seq"].to_string();
+    place.kill_daemon();
+    std::fs::remove_dir_all(place.ledger().join("sled")).unwrap();
+    place.run(&["up"]).succeeded();
+    let rebuilt = place.json(&["tail", "--type", "store_rebuilt"])[0]["seq"].to_string();
+    let listed = place.run(&["list", "--at", &rebuilt]).succeeded().said(&["no daemon is known to have run then"]);
+    assert!(listed.stdout.contains("running (last known)"), "{}", listed.stdout);
+    assert_eq!(place.run(&["list", "--at", &before]).succeeded().stderr, "");
 }
 
 #[test]

@@ -12,7 +12,7 @@ pub(crate) struct Moment {
     pub(crate) now: DateTime<Utc>,
     /// Whether this point is the present.
     pub(crate) is_present: bool,
-    /// Whether it is in the past and it was found that no daemon ran then, so that the states are the last known ones.
+    /// Whether it is in the past and no daemon is known to have run then, so that the states are the last known ones.
     pub(crate) is_unwatched: bool,
 }
 

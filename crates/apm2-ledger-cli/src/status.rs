@@ -118,7 +118,10 @@ impl StatusContext {
             now: self.moment.now,
             supervision: self.supervision,
             is_kept,
-            supervised: self.supervision.map(|supervision| is_kept && supervision != Supervision::Absent),
+            supervised: match self.supervision {
+                Some(supervision) => Some(is_kept && supervision != Supervision::Absent),
+                None => self.moment.is_unwatched.then_some(false),
+            },
             observed,
             restart: Restart::of(stream.follow_up, &self.moment),
             is_unwatched: self.moment.is_unwatched,
@@ -152,7 +155,7 @@ impl StatusContext {
                 Some(until("states are the last known ones; the last event on record is of"))
             }
             None if self.moment.is_unwatched => {
-                Some("no daemon ran then; the states are the last known ones".to_owned())
+                Some("no daemon is known to have run then; the states are the last known ones".to_owned())
             }
             Some(Supervision::Answered) | None => None,
         }
@@ -167,13 +170,14 @@ pub(crate) struct InstanceStatus<'a> {
     pub(crate) supervision: Option<Supervision>,
     /// Whether the instance is supervised, or will be supervised by the next daemon.
     pub(crate) is_kept: bool,
-    /// Whether a daemon supervises the instance now; `None` for a moment in the past.
+    /// Whether a daemon supervises the instance now. Of a moment in the past: false if no daemon is known to have run then, `None`
+    /// otherwise.
     pub(crate) supervised: Option<bool>,
     /// What the kernel reports about the process; `None` when the kernel was not queried.
     pub(crate) observed: Option<KernelState>,
     /// The restart that the instance waits for.
     pub(crate) restart: Option<Restart>,
-    /// Whether it is shown at a moment of the past at which no daemon ran.
+    /// Whether it is shown at a moment of the past at which no daemon is known to have run.
     pub(crate) is_unwatched: bool,
 }
 

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use apm2_daemon::client::ClientError;
 use apm2_lanes::{
     actions::Action,
     grid::Grid,
@@ -98,8 +99,9 @@ impl Supervisors {
     }
 }
 
-/// `moment` with whether it is in the past and no supervisor ran then. `supervision` is whether one runs now. If the events of
-/// supervisors cannot be read, the moment is taken as one at which a supervisor ran.
+/// `moment` with whether it is in the past and no supervisor is known to have run then. `supervision` is whether one runs now. If
+/// the events of supervisors cannot be read, for instance since an archive is missing, the moment is taken as one at which a
+/// supervisor ran.
 pub(crate) fn watched(source: &LedgerSource, moment: Moment, supervision: Supervision) -> Result<Moment, ReadFailure> {
     if moment.is_present {
         return Ok(moment);
@@ -108,7 +110,7 @@ pub(crate) fn watched(source: &LedgerSource, moment: Moment, supervision: Superv
     let found = last().and_then(|event| none_at(source, &moment, event.as_ref()));
     let is_unwatched = match found {
         Ok(is_unwatched) => is_unwatched.unwrap_or(supervision == Supervision::Absent),
-        Err(ReadFailure::Command(_)) => false,
+        Err(ReadFailure::Command(_) | ReadFailure::Daemon(ClientError::Refused { .. })) => false,
         Err(error @ ReadFailure::Daemon(_)) => return Err(error),
     };
     Ok(Moment { is_unwatched, ..moment })
@@ -125,7 +127,8 @@ pub(crate) fn none_at(
     if is_end(&latest) {
         return Ok(Some(true));
     }
-    if event.is_some_and(|event| moment.now <= event.stamp.wall()) {
+    let is_of_supervisor = |event: &&Event| !OPENING_KINDS.contains(&event.kind.name());
+    if event.filter(is_of_supervisor).is_some_and(|event| moment.now <= event.stamp.wall()) {
         return Ok(Some(false));
     }
     match next_after(source, moment.seq)? {

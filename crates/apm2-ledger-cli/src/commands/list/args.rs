@@ -21,7 +21,7 @@ const STATES: [&str; 9] =
 ///
 /// The daemon reports the states. When no daemon answers, processes that are recorded as alive are looked up in the kernel:
 /// `running (not supervised)`, `gone (not recorded)`, or `unknown (another host or boot)`. With --at, states are shown as
-/// recorded, as the last known ones if no daemon ran then, and each `run` counts as supervised.
+/// recorded, as the last known ones if no daemon is known to have run then, and each `run` counts as supervised.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -45,7 +45,7 @@ struct SortKey {
 
 /// What is printed of each instance.
 enum Lines {
-    Table(ListTable),
+    Table(Box<ListTable>),
     /// JSON objects.
     Json(Vec<String>),
     /// JSON objects without line breaks.
@@ -55,7 +55,7 @@ enum Lines {
 impl<'a> Listing<'a> {
     pub(super) fn new(args: &'a ListArgs, status_context: StatusContext, context: &Context) -> Self {
         let lines = match context.format {
-            Format::Table => Lines::Table(ListTable::new(context.layout)),
+            Format::Table => Lines::Table(Box::new(ListTable::new(context.layout))),
             Format::Json => Lines::Json(Vec::new()),
             Format::Jsonl => Lines::Jsonl(Vec::new()),
         };
