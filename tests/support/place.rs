@@ -135,7 +135,22 @@ impl Drop for Place {
 }
 
 /// The processes that serve a ledger under these names.
+///
+/// A child of a daemon has its command line from fork(2) to execve(2), and a lower pid than the daemon after the pids began anew:
+/// it is left out.
 pub(crate) fn helpers_of(ledger: &Path, names: &[&str]) -> Vec<u32> {
+    let found = named_helpers(ledger, names);
+    let is_child = |pid: u32| parent(pid).is_some_and(|parent| found.contains(&parent));
+    found.iter().copied().filter(|pid| !is_child(*pid)).collect()
+}
+
+/// The parent of a process (proc_pid_stat(5)); `None` when it has ended.
+fn parent(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn named_helpers(ledger: &Path, names: &[&str]) -> Vec<u32> {
     let ledger = ledger.to_str().unwrap();
     let pids =
         std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());

@@ -133,8 +133,9 @@ impl PlainSegment {
     }
 
     /// Moves the position to that of `before`, the same segment as it was read earlier.
-    pub(crate) const fn continue_from(&mut self, before: &Self) {
+    pub(crate) fn continue_from(&mut self, before: &Self) {
         (self.offset, self.next_seq, self.chain) = (before.offset, before.next_seq, before.chain);
+        self.passed = self.known.partition_point(|commit| commit.at < self.offset);
     }
 
     /// Scans what follows the position. After a valid commit, the position is behind it.

@@ -29,7 +29,8 @@ use crate::{
 enum Batches {
     /// The segment, with its commits remembered and the position behind the last batch that was not read.
     Plain(PlainSegment),
-    /// Those of a plain segment that were read forwards, because commits were being appended.
+    /// Those of a plain segment that were read forwards, because not all of its commits are remembered up to the last wanted event,
+    /// or its sealed file is damaged.
     Read(Vec<EventBatch>),
     Sealed(Box<SealedCursor>),
 }

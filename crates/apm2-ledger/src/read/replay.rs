@@ -168,7 +168,8 @@ pub(crate) fn each_decoded(
     upto: u64,
     apply: impl FnMut(&Event) -> Result<(), IllegalEvent>,
 ) -> Result<(), ReadError> {
-    let last = reader.head().map_or(0, |head| head.size).min(upto);
+    // A reader of some segments has no head.
+    let last = reader.head().map_or(u64::MAX, |head| head.size).min(upto);
     if last.saturating_sub(first) < READ_AHEAD_EVENTS_MIN {
         each_in_turn(reader, first, upto, apply)
     } else {
