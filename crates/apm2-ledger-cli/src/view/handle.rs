@@ -31,7 +31,7 @@ pub(crate) struct HandleView<'a> {
     memory_bytes: Option<u64>,
     /// Number of processes summed in `cpu_percent` and `memory_bytes`; null when only the main process was measured.
     processes: Option<u32>,
-    /// Whether a daemon supervises the instance; null for a moment in the past.
+    /// Whether a daemon supervises the instance. Of a moment in the past: false if no daemon is known to have run then, else null.
     supervised: Option<bool>,
     /// What the kernel reports about the process when no daemon answers: `alive`, `gone` (it has ended, and its exit is
     /// not recorded) or `unknown` (it belongs to another host or boot). `state` is then the last recorded state. Null
