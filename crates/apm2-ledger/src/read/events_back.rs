@@ -207,12 +207,12 @@ impl Reader {
             }
             return Ok(Batches::Sealed(Box::new(cursor)));
         }
-        let (dir, kept, query) = (self.dir(), self.access().kept(), query.clone());
-        let reader = JournalReader::of_segments(dir, segments.clone(), kept, first_seq, query.clone())?;
+        let (segments, kept) = (segments.clone(), self.access().kept());
+        let reader = JournalReader::of_segments(self.dir(), segments, kept, first_seq, query.clone())?;
         let plain = reader.remember_commits().into_plain();
         match plain.and_then(|segment| segment.behind(end_seq - 1)) {
             Some(segment) => Ok(Batches::Plain(segment)),
-            None => self.batches_from(first_seq, end_seq, &query).map(Batches::Read),
+            None => self.batches_from(first_seq, end_seq, query).map(Batches::Read),
         }
     }
 
