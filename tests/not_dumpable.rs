@@ -9,29 +9,19 @@ use std::{
 
 use nix::unistd::geteuid;
 
-use crate::support::{Place, finish, wait_until};
+use crate::support::{Place, finish, helpers_of_program, wait_until};
 
 /// A user without privileges and without other processes.
 const UNPRIVILEGED: u32 = 65_533;
+
+/// The processes that serve a ledger.
+const HELPERS: [&str; 2] = ["daemon", "keeper"];
 
 /// A copy of the program that this user can execute.
 fn copied(place: &Place) -> std::path::PathBuf {
     let program = place.path("apm2-ledger");
     fs::copy(env!("CARGO_BIN_EXE_apm2-ledger"), &program).unwrap();
     program
-}
-
-/// The processes that serve a ledger.
-fn helpers(ledger: &Path) -> Vec<u32> {
-    let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
-    let serves = |pid: &u32| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let words: Vec<_> = line.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
-        words.iter().any(|word| *word == ledger.to_string_lossy())
-            && words.iter().any(|word| word == "daemon" || word == "keeper")
-            && !words.iter().any(|word| word == "--stop")
-    };
-    pids.filter(serves).collect()
 }
 
 /// Runs the program as that user, in a directory of its own.
@@ -69,7 +59,7 @@ fn the_daemon_of_an_unprivileged_user_works_and_cannot_be_looked_into() {
     finish(&mut as_user(&program, &dir, &["up"])).succeeded();
     let ledger = dir.join("ledger");
     let found = wait_until("the daemon and the keeper run", || {
-        let pids = helpers(&ledger);
+        let pids = helpers_of_program(&program, &ledger, &HELPERS);
         (pids.len() >= 2).then_some(pids)
     });
     for pid in &found {
@@ -84,5 +74,5 @@ fn the_daemon_of_an_unprivileged_user_works_and_cannot_be_looked_into() {
     finish(&mut as_user(&program, &dir, &["restart", "it"])).succeeded();
     finish(&mut as_user(&program, &dir, &["down"])).succeeded();
     finish(&mut as_user(&program, &dir, &["daemon", "--stop"])).succeeded();
-    wait_until("both are gone", || helpers(&ledger).is_empty().then_some(()));
+    wait_until("both are gone", || helpers_of_program(&program, &ledger, &HELPERS).is_empty().then_some(()));
 }

@@ -8,7 +8,7 @@ mod wait;
 
 pub(crate) use self::{
     following::Following,
-    place::{Outcome, Place, finish, helpers_of},
+    place::{Outcome, Place, finish, helpers_of, helpers_of_program},
     running::Running,
     tmux::Tmux,
     wait::{gone, is_so_in_time, wait_until},

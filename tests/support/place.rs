@@ -135,13 +135,20 @@ impl Drop for Place {
 }
 
 /// The processes that serve a ledger under these names.
+pub(crate) fn helpers_of(ledger: &Path, names: &[&str]) -> Vec<u32> {
+    helpers_of_program(Path::new(env!("CARGO_BIN_EXE_apm2-ledger")), ledger, names)
+}
+
+/// The same of a copy of the program.
 ///
 /// A child of a daemon has its command line from fork(2) to execve(2), and a lower pid than the daemon after the pids began anew:
 /// it is left out.
-pub(crate) fn helpers_of(ledger: &Path, names: &[&str]) -> Vec<u32> {
-    let found = named_helpers(ledger, names);
-    let is_child = |pid: u32| parent(pid).is_some_and(|parent| found.contains(&parent));
-    found.iter().copied().filter(|pid| !is_child(*pid)).collect()
+pub(crate) fn helpers_of_program(program: &Path, ledger: &Path, names: &[&str]) -> Vec<u32> {
+    let found = with_command_line(program, ledger, names);
+    let is_child = |(pid, line): &&(u32, Vec<u8>)| {
+        parent(*pid).is_some_and(|parent| found.iter().any(|(pid, same)| *pid == parent && same == line))
+    };
+    found.iter().filter(|found| !is_child(found)).map(|(pid, _)| *pid).collect()
 }
 
 /// The parent of a process (proc_pid_stat(5)); `None` when it has ended.
@@ -150,19 +157,20 @@ fn parent(pid: u32) -> Option<u32> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
-fn named_helpers(ledger: &Path, names: &[&str]) -> Vec<u32> {
-    let ledger = ledger.to_str().unwrap();
+/// The processes of which the command line says that they serve a ledger, with that.
+fn with_command_line(program: &Path, ledger: &Path, names: &[&str]) -> Vec<(u32, Vec<u8>)> {
+    let (program, ledger) = (program.to_str().unwrap(), ledger.to_str().unwrap());
     let pids =
         std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
-    pids.filter(|pid: &u32| {
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let serves = |line: &[u8]| {
         let mut words = line.split(|byte| *byte == 0).map(String::from_utf8_lossy);
-        let is_ours = words.next().is_some_and(|program| program == env!("CARGO_BIN_EXE_apm2-ledger"));
+        let is_ours = words.next().is_some_and(|word| word == program);
         let words: Vec<_> = words.collect();
         let is_helper = words.iter().any(|word| names.contains(&&**word));
         is_ours && is_helper && words.iter().any(|word| word == ledger) && !words.iter().any(|word| word == "--stop")
-    })
-    .collect()
+    };
+    let lines = pids.map(|pid: u32| (pid, std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()));
+    lines.filter(|(_, line)| serves(line)).collect()
 }
 
 fn script_args<'a>(options: &[&'a str], script: &'a str) -> Vec<&'a str> {

@@ -10,21 +10,20 @@ use apm2_model::spec::ProcessSpec;
 
 use crate::error::ProcessError;
 
-/// The values of `by_name` whose specifications may conflict with `spec`. Without a log file in `spec`, these are found by
-/// their names; their number does not depend on that of all values.
+/// The values of `by_name` whose specifications may conflict with `spec`; one may be there twice. If `spec` names a log file, all
+/// values are there, else those with such names: their number does not depend on that of all values.
 pub(crate) fn possible_conflicts<'a, K: Borrow<str> + Ord, V>(
     spec: &ProcessSpec,
     by_name: &'a BTreeMap<K, V>,
 ) -> impl Iterator<Item = &'a V> {
-    let names_a_file = spec.log.named().next().is_some();
-    let all = by_name.values().take(if names_a_file { usize::MAX } else { 0 });
-    let base = spec.name.rsplit_once('-').filter(|_| !names_a_file).and_then(|(base, _)| by_name.get(base));
-    let prefix = (spec.instances > 1 && !names_a_file).then(|| format!("{}-", spec.name));
+    let of_any_name = spec.log.named().next().map(|_| by_name.values());
+    let base = spec.name.rsplit_once('-').and_then(|(base, _)| by_name.get(base));
+    let prefix = (spec.instances > 1).then(|| format!("{}-", spec.name));
     let like_instances = prefix.into_iter().flat_map(|prefix| {
         let after = by_name.range::<str, _>((Included(prefix.as_str()), Unbounded));
         after.take_while(move |(name, _)| (*name).borrow().starts_with(&prefix)).map(|(_, value)| value)
     });
-    all.chain(base).chain(like_instances)
+    of_any_name.into_iter().flatten().chain(base).chain(like_instances)
 }
 
 /// Refuses two specifications that share an instance name or a log file.

@@ -7,7 +7,7 @@ use apm2_model::duration::millis;
 use serde::Serialize;
 
 use crate::{
-    commands::list::sorted,
+    commands::list::sort_key::SortKey,
     context::Context,
     error::CliError,
     options::Format,
@@ -66,7 +66,9 @@ pub(crate) fn run(args: &ReplayArgs, context: &Context) -> Result<i32, CliError>
     // Everything is read before it is printed, so that a slow reader of the output does not keep the ledger open.
     drop(reader);
 
-    let statuses = status_context.statuses(&sorted(replayed.streams.values()));
+    let mut streams: Vec<_> = replayed.streams.values().collect();
+    streams.sort_by_cached_key(|stream| SortKey::of(stream));
+    let statuses = status_context.statuses(&streams);
     match context.format {
         Format::Json => context.print_json(&ReplayView {
             seq: replayed.seq,

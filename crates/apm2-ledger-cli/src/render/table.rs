@@ -48,8 +48,7 @@ pub(crate) struct Cell {
     style: Style,
 }
 
-/// A cell whose text is in the text of its table. A list has thousands of cells, and their texts in one allocation take half of
-/// the memory.
+/// A cell whose text is in the text of its table. A list has tens of thousands of cells, and no allocation for each.
 #[derive(Debug, Clone)]
 struct PlacedCell {
     text: Range<usize>,

@@ -6,10 +6,10 @@ use std::{
     ops::ControlFlow,
 };
 
-use apm2_model::{spec::id::ProcessId, state::stream::Stream};
+use apm2_model::state::stream::Stream;
 
 use crate::{
-    commands::list::args::ListArgs,
+    commands::list::{args::ListArgs, sort_key::SortKey},
     context::{Context, write_json_texts},
     options::Format,
     render::{process::ListTable, zone::Zone},
@@ -33,14 +33,6 @@ pub(super) struct Listing<'a> {
     has_kept: bool,
     /// The error of the last instance.
     failed: Option<io::Error>,
-}
-
-/// Instances are sorted by name, then by instance number, then by id.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct SortKey {
-    name: String,
-    instance: u32,
-    id: ProcessId,
 }
 
 /// What is printed of each instance.
@@ -78,8 +70,7 @@ impl<'a> Listing<'a> {
         }
         match self.lines.push(&status) {
             Ok(()) => {
-                let (name, instance) = (stream.handle.spec.name.clone(), stream.id.instance);
-                self.instances.push(SortKey { name, instance, id: stream.id.process_id });
+                self.instances.push(SortKey::of(stream));
                 ControlFlow::Continue(())
             }
             Err(error) => {

@@ -2,11 +2,11 @@
 
 pub(crate) mod args;
 mod listing;
+pub(crate) mod sort_key;
 
 use std::{collections::BTreeSet, thread, time::Duration};
 
 use apm2_ledger::{ReadLedger as _, StatesQuestion, StreamAt};
-use apm2_model::state::stream::Stream;
 
 use self::{args::ListArgs, listing::Listing};
 use crate::{
@@ -92,11 +92,4 @@ fn retained<'a>(args: &'a ListArgs, context: &Context) -> Result<Listing<'a>, Cl
     let mut listing = Listing::new(args, status_context, context);
     reader.each_retained(|stream| listing.add(&stream))?;
     Ok(listing)
-}
-
-/// Instances are sorted by name, then by instance number, then by id.
-pub(crate) fn sorted<'a>(streams: impl Iterator<Item = &'a Stream>) -> Vec<&'a Stream> {
-    let mut streams: Vec<_> = streams.collect();
-    streams.sort_unstable_by_key(|stream| (&stream.handle.spec.name, stream.id.instance, stream.id.process_id));
-    streams
 }

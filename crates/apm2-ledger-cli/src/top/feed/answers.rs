@@ -56,8 +56,7 @@ fn answer(context: &Context, question: &Question) -> Result<Message, CliError> {
         Question::History(key) => Answer::History(*key, context.read(|source| history(source, *key))?.0),
         Question::Why(key) => Answer::Why(*key, context.read(|source| evidence(source, *key))?.0),
         Question::Jump(at) => {
-            let (jumped, supervision) = context.read(|source| jump(source, *at, context))?;
-            Answer::Past(jumped.past(supervision))
+            Answer::Past(context.read_supervised(|source, supervision| jump(source, supervision, *at, context))?)
         }
         Question::Step(step) => context.read(|source| self::step(source, *step))?.0,
         Question::Samples(upto) => Answer::Samples(context.read(|source| samples(source, *upto))?.0),
@@ -97,29 +96,15 @@ fn samples(
     Ok(events.iter().filter_map(|event| Some((event.stream, Sample::of(event)?))).collect())
 }
 
-/// What was read of a moment, before it is known whether a supervisor runs now.
-struct Jumped {
-    moment: Moment,
-    event: Option<Event>,
-    streams: Vec<Stream>,
-    is_unwatched: Option<bool>,
-}
-
-impl Jumped {
-    fn past(self, supervision: Supervision) -> PastAnswer {
-        let is_unwatched = self.is_unwatched.unwrap_or(supervision == Supervision::Absent);
-        let moment = Moment { is_unwatched, ..self.moment };
-        PastAnswer { moment, event: self.event, states: all_at(self.streams, moment) }
-    }
-}
-
-/// All instances at a time, or after an event.
-fn jump(source: &LedgerSource, at: At, context: &Context) -> Result<Jumped, ReadFailure> {
+/// All instances at a time, or after an event. `supervision` is whether a supervisor runs now.
+fn jump(source: &LedgerSource, supervision: Supervision, at: At, context: &Context) -> Result<PastAnswer, ReadFailure> {
     let moment = context.moment(source, Some(at), "event")?;
     let query = EventQuery::default();
     let event = source.events_in_order(&EventsQuestion::all(query, (moment.seq.max(1), moment.seq)))?.pop();
     let is_unwatched = supervisors::none_at(source, &moment, event.as_ref())?;
-    Ok(Jumped { moment, event, streams: source.states_of(&StatesQuestion::All(moment.seq))?, is_unwatched })
+    let moment = Moment { is_unwatched: is_unwatched.unwrap_or(supervision == Supervision::Absent), ..moment };
+    let streams = source.states_of(&StatesQuestion::All(moment.seq))?;
+    Ok(PastAnswer { moment, event, states: all_at(streams, moment) })
 }
 
 fn all_at(streams: Vec<Stream>, moment: Moment) -> PastStates {
