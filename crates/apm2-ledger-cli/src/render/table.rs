@@ -17,6 +17,9 @@ use crate::render::{color::Style, escape::escape, zone::Zone};
 /// The blanks between two columns.
 const GAP: &str = "  ";
 
+/// Their width in columns.
+const GAP_WIDTH: usize = GAP.len();
+
 /// The mark at the end of truncated text.
 const ELLIPSIS: &str = "…";
 
@@ -163,11 +166,11 @@ impl<const N: usize> Table<N> {
             let padded = if is_last && align == Align::Left { 0 } else { *width };
             self.push_cell(line, cell, align, (padded, room), layout.color);
             room = room.saturating_sub(*width);
-            if is_last || room <= GAP.width() {
+            if is_last || room <= GAP_WIDTH {
                 break;
             }
             line.push_str(GAP);
-            room -= GAP.width();
+            room -= GAP_WIDTH;
         }
     }
 

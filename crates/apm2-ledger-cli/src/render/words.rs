@@ -31,8 +31,12 @@ pub(crate) fn duration(duration: Duration) -> String {
 /// Formats a command on one line, without control characters. It is quoted so that a shell parses it into the same
 /// arguments.
 pub(crate) fn command_line<'a>(command: &'a str, args: impl IntoIterator<Item = &'a String>) -> String {
-    let words: Vec<_> = std::iter::once(command).chain(args.into_iter().map(String::as_str)).map(quote).collect();
-    words.join(" ")
+    let mut line = quote(command).into_owned();
+    for word in args {
+        line.push(' ');
+        line.push_str(&quote(word));
+    }
+    line
 }
 
 /// Formats one argument: unquoted, in `'…'`, or in `$'…'` when it contains characters that have to be escaped.

@@ -4,7 +4,7 @@
 
 use apm2_model::{event::stream_id::StreamId, state::stream::Stream};
 
-use crate::record::{RecordError, check_stream, decode_stream, encode_stream};
+use crate::record::{RecordError, check_stream, decode_boxed_stream, encode_stream};
 
 /// The state of a stream.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl State {
     /// The decoded state.
     pub(crate) fn decoded(self) -> Result<Checked<Box<Stream>>, RecordError> {
         let state = match self {
-            Self::Stored(bytes) => Box::new(decode_stream(&bytes)?),
+            Self::Stored(bytes) => decode_boxed_stream(&bytes)?,
             Self::Decoded(stream) => stream,
         };
         let (id, last_seq, is_alive) = (state.id, state.last_seq, !state.handle.state.has_exited());

@@ -163,6 +163,11 @@ pub fn encode_stream(stream: &Stream) -> Result<Vec<u8>, RecordError> {
 /// # Errors
 /// When the bytes are not a valid snapshot, or a snapshot of another version.
 pub fn decode_stream(bytes: &[u8]) -> Result<Stream, RecordError> {
+    decode_boxed_stream(bytes).map(|stream| *stream)
+}
+
+/// The same without a copy of the state, which is large.
+pub(crate) fn decode_boxed_stream(bytes: &[u8]) -> Result<Box<Stream>, RecordError> {
     let (mut stream, filter) = record_of_stream(bytes)?;
     // Another version of the filter may have masked less. The present one would change nothing, and takes more time than all
     // else.
@@ -173,7 +178,7 @@ pub fn decode_stream(bytes: &[u8]) -> Result<Stream, RecordError> {
 }
 
 /// The recorded state of a stream, and the version of the secret filter that masked its specification, if it is known.
-fn record_of_stream(bytes: &[u8]) -> Result<(Stream, Option<u16>), RecordError> {
+fn record_of_stream(bytes: &[u8]) -> Result<(Box<Stream>, Option<u16>), RecordError> {
     let [before_agents, before_budgets] = REDUCER_VERSIONS_BEFORE;
     match bytes {
         [] => Err(RecordError::Empty),
@@ -186,7 +191,7 @@ fn record_of_stream(bytes: &[u8]) -> Result<(Stream, Option<u16>), RecordError> 
             Ok((state, Some(u16::from_le_bytes([*low, *high]))))
         }
         [version, rest @ ..] if *version == before_agents => {
-            Ok((codec::decode::<stream::StreamV1>(rest)?.into_recorded()?, None))
+            Ok((codec::decode::<Box<stream::StreamV1>>(rest)?.into_recorded()?, None))
         }
         [version, ..] => Err(RecordError::StreamVersion(*version)),
     }

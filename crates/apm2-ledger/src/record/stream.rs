@@ -181,28 +181,29 @@ fn nanos(time: DateTime<Utc>) -> Option<i64> {
 /// The state of a stream with that of an agent, in version 8.
 #[derive(Deserialize)]
 pub(crate) struct StreamV8 {
-    process: StreamV1,
+    process: Box<StreamV1>,
     /// The settings of the agent in the specification.
-    settings: Option<AgentV4>,
+    settings: Option<Box<AgentV4>>,
     agent: Option<Box<AgentStateV4>>,
 }
 
 /// The state of a stream with that of an agent and what its budgets and policies need.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct StreamV9 {
-    process: StreamV1,
+    // The parts are boxed, because a decoded value is moved many times.
+    process: Box<StreamV1>,
     /// Whether a policy for agents requested the stop in progress.
     is_stopped_by_policy: bool,
-    settings: Option<AgentV5>,
+    settings: Option<Box<AgentV5>>,
     agent: Option<Box<AgentStateV5>>,
 }
 
 impl From<&Stream> for StreamV9 {
     fn from(stream: &Stream) -> Self {
         Self {
-            process: stream.into(),
+            process: Box::new(stream.into()),
             is_stopped_by_policy: stream.stopping.is_some_and(|stop| stop.by_policy),
-            settings: stream.handle.spec.agent.as_deref().map(Into::into),
+            settings: stream.handle.spec.agent.as_deref().map(|agent| Box::new(agent.into())),
             agent: stream.agent.as_deref().map(|agent| Box::new(agent.into())),
         }
     }
@@ -211,12 +212,12 @@ impl From<&Stream> for StreamV9 {
 impl StreamV9 {
     /// The state with the specification as it is recorded. An earlier version of the secret filter may have masked less in it
     /// than the present one does.
-    pub(crate) fn into_recorded(self) -> Result<Stream, RecordError> {
+    pub(crate) fn into_recorded(self) -> Result<Box<Stream>, RecordError> {
         let mut stream = self.process.into_recorded()?;
         if let Some(stop) = &mut stream.stopping {
             stop.by_policy = self.is_stopped_by_policy;
         }
-        stream.handle.spec.agent = self.settings.map(|settings| Box::new(settings.into()));
+        stream.handle.spec.agent = self.settings.map(|settings| Box::new((*settings).into()));
         stream.agent = self.agent.map(|agent| agent.into_state().map(Box::new)).transpose()?;
         Ok(stream)
     }
@@ -228,9 +229,9 @@ impl StreamV8 {
     ///
     /// # Errors
     /// A value is out of range.
-    pub(crate) fn into_recorded(self) -> Result<Stream, RecordError> {
+    pub(crate) fn into_recorded(self) -> Result<Box<Stream>, RecordError> {
         let mut stream = self.process.into_recorded()?;
-        stream.handle.spec.agent = self.settings.map(|settings| Box::new(settings.into()));
+        stream.handle.spec.agent = self.settings.map(|settings| Box::new((*settings).into()));
         stream.agent = self.agent.map(|agent| agent.into_state().map(Box::new)).transpose()?;
         Ok(stream)
     }
@@ -272,7 +273,7 @@ impl From<&Stream> for StreamV1 {
 }
 
 impl StreamV1 {
-    pub(crate) fn into_recorded(self) -> Result<Stream, RecordError> {
+    pub(crate) fn into_recorded(self: Box<Self>) -> Result<Box<Stream>, RecordError> {
         let spec = self.spec.into_recorded()?;
         if self.instance >= spec.instances {
             return Err(RecordError::Range("instance"));
@@ -291,7 +292,7 @@ impl StreamV1 {
             memory_bytes: self.memory_bytes,
             processes: self.processes,
         };
-        Ok(Stream {
+        Ok(Box::new(Stream {
             id,
             handle,
             version: self.version,
@@ -311,6 +312,6 @@ impl StreamV1 {
             finished: self.finished,
             asked_at: self.asked_at.map(Into::into),
             agent: None,
-        })
+        }))
     }
 }

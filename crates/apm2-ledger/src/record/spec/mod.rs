@@ -58,7 +58,7 @@ pub(crate) struct SpecV1 {
 /// A specification with settings that version 1 cannot represent.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct SpecV3 {
-    base: SpecV1,
+    base: Box<SpecV1>,
     on_boot: OnBootV3,
     end_orphans: bool,
     stdin: Option<Vec<u8>>,
@@ -142,7 +142,7 @@ impl From<&RedactedSpec> for SpecV1 {
 impl From<&RedactedSpec> for SpecV3 {
     fn from(spec: &RedactedSpec) -> Self {
         Self {
-            base: spec.into(),
+            base: Box::new(spec.into()),
             on_boot: spec.restart.on_boot.into(),
             end_orphans: spec.shutdown.end_orphans,
             stdin: spec.stdin.as_deref().map(bytes),
