@@ -12,6 +12,7 @@ use apm2_page::{document::Document, html};
 use clap::ValueHint;
 
 use crate::{
+    commands::verify::BROKEN_CODE,
     context::Context,
     error::CliError,
     export::partial_file::PartialFile,
@@ -28,7 +29,7 @@ use crate::{
 /// their causes, memory and processor use, what agents used, the story of each process with its last lines, and what a
 /// verification of the ledger found. It has the same figures as `stats`, `cost`, `why` and `verify`. A page has a limited
 /// size, and says what it leaves out. Like the ledger, it may contain what processes printed: its file is readable by its
-/// owner alone.
+/// owner alone. If the ledger is broken, the page says so, and the exit code is 4.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -55,7 +56,7 @@ pub(crate) fn run(args: &ReportArgs, context: &Context) -> Result<i32, CliError>
     if let Some(path) = &args.output {
         drop(PartialFile::create(path)?);
     }
-    let document = verified_document(range, context)?;
+    let (document, is_sound) = verified_document(range, context)?;
     let page = html::file(&document).map_err(|error| CliError::failed(format!("cannot write the page: {error}")))?;
     match &args.output {
         Some(path) => {
@@ -69,11 +70,15 @@ pub(crate) fn run(args: &ReportArgs, context: &Context) -> Result<i32, CliError>
         }
         None => context.print(|out| out.write_all(page.as_bytes()))?,
     }
-    Ok(0)
+    if is_sound {
+        return Ok(0);
+    }
+    say("the ledger is broken, and so may be what the page says; see `apm2-ledger verify`");
+    Ok(BROKEN_CODE)
 }
 
-/// The document with what a verification found, which is made at the same time.
-fn verified_document(range: Range, context: &Context) -> Result<Document, CliError> {
+/// The document with what a verification found, which is made at the same time, and whether it found the ledger sound.
+fn verified_document(range: Range, context: &Context) -> Result<(Document, bool), CliError> {
     let dir = context.ledger_dir()?;
     let (sender, progress) = mpsc::channel();
     thread::scope(|scope| {
@@ -86,7 +91,8 @@ fn verified_document(range: Range, context: &Context) -> Result<Document, CliErr
         }
         drop(line);
         let report = verification.join().map_err(|_| CliError::failed("the verification failed"))??;
-        Ok(Document { evidence: Some(evidence::converted(&report)), ..document? })
+        let document = Document { evidence: Some(evidence::converted(&report)), ..document? };
+        Ok((document, report.findings.is_empty()))
     })
 }
 

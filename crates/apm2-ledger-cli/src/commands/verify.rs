@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The exit code when the verification has findings.
-const BROKEN_CODE: i32 = 4;
+pub(crate) const BROKEN_CODE: i32 = 4;
 
 /// What helps against damage of the journal.
 const ADVICE: &str = "`apm2-ledger rebuild --dry-run` says which segments can be written again from the store; \
