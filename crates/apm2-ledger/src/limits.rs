@@ -50,8 +50,12 @@ pub const SNAPSHOT_EVENTS: u64 = 10_000;
 pub const STREAM_HEADS_MAX: usize = 1024;
 
 /// Size of the states of streams that are in memory at the same time while the states of all streams at an earlier event are
-/// read; the states of about 40,000 streams of ordinary commands. A ledger with more of them is read once for each such page.
+/// read; the states of about 40,000 streams of ordinary commands. A ledger with more of them is read once for each such page. Twice as
+/// much is in memory while two threads read.
 pub const STATES_PAGE_BYTES: usize = 8 * 1024 * 1024;
+
+/// Number of states of given streams that are read from the journal together, and are in memory at the same time.
+pub(crate) const STATES_TOGETHER_MAX: usize = 64;
 
 /// Number of frames after which sled is flushed. This limits the events that must be added to the store again after a
 /// crash. It also limits the concurrent work in sled's thread pool, which can deadlock when it is full: a write holds

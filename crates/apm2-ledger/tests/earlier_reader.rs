@@ -1,7 +1,7 @@
 //! A reader of the journal that was opened earlier has the answers of the events, whatever a writer did since then.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fs,
     ops::ControlFlow,
     path::{Path, PathBuf},
@@ -192,21 +192,29 @@ fn check(reader: &Reader, written: &Written, random: &mut Random, what: &str) {
     assert_eq!(reader.stream_at(id, at).unwrap(), states_after(events, at).remove(&id), "{id:?} at {at}, {what}");
     assert_eq!(reader.stream(id).unwrap(), written.state(id), "{id:?}, {what}");
     let states = |question: StatesQuestion| {
-        let mut found = BTreeMap::new();
+        let mut found = Vec::new();
         reader
             .states(&question, &mut |state| {
-                found.insert(state.id, state);
+                found.push(state);
                 ControlFlow::Continue(())
             })
             .unwrap();
         found
     };
+    // The same stream may be asked for at several events.
+    let together: Vec<StreamAt> = (0..random.below(9))
+        .map(|_| {
+            let number = 1 + u8::try_from(random.below(u64::from(PROCESSES) + 1)).unwrap();
+            StreamAt { id: stream(number), seq: seq(random, size, head) }
+        })
+        .collect();
+    let expected: Vec<Stream> =
+        together.iter().filter_map(|at| states_after(events, at.seq.min(head)).remove(&at.id)).collect();
+    assert_eq!(states(StatesQuestion::Of(together.clone())), expected, "{together:?}, {what}");
     let upto = at.min(head);
     let mut expected = states_after(events, upto);
-    let one = expected.get(&id).map(|state| (id, state.clone())).into_iter().collect();
-    assert_eq!(states(StatesQuestion::Of(vec![StreamAt { id, seq: at }])), one, "{id:?} at {at}, {what}");
     expected.retain(|id, _| upto < written.base || !written.gone.contains(id));
-    assert_eq!(states(StatesQuestion::All(at)), expected, "after {at}, {what}");
+    assert_eq!(states(StatesQuestion::All(at)), expected.into_values().collect::<Vec<_>>(), "after {at}, {what}");
     let is_there = states_after(events, head).contains_key(&id);
     let number = id.process_id.as_bytes()[0];
     for text in [format!("p{number}"), id.process_id.to_string()[..13].to_owned()] {

@@ -10,6 +10,7 @@ mod append;
 mod backup;
 mod copies;
 mod damage;
+mod damaged_states;
 mod diverged;
 mod earlier_reader;
 mod embedded;

@@ -12,7 +12,7 @@ use std::{
 use apm2_core::process::{Event, EventKind, ProcessId, ProcessSpec, RedactedSpec, StreamId};
 use apm2_ledger::{
     AppendError, Direction, EventQuery, EventsQuestion, FindError, KindSet, Ledger, Origin, ReadError, ReadLedger,
-    Reader, Retained, StatesQuestion, StoreCheck, backup, restore, restore_plan, retain, retain_plan, verify,
+    Reader, Retained, StatesQuestion, StoreCheck, StreamAt, backup, restore, restore_plan, retain, retain_plan, verify,
 };
 use apm2_model::state::stream::Stream;
 use chrono::{DateTime, Utc};
@@ -430,7 +430,24 @@ fn a_ledger_without_its_archive_opens_and_answers_what_does_not_need_it() {
     let version = events.iter().filter(|event| event.stream == stream(3)).count() as u64;
     ledger.append(stream(3), version, vec![draft_at(stream(3), 60, 300_000, EventKind::BudgetReset)]).unwrap();
     ledger.append(stream(100), 0, vec![registered(stream(100), "new")]).unwrap();
+    // Together with the state of a stream in the base, the archive is missed by none of the others.
+    let asked = [3, 100, 6, 3];
+    let check = |reader: &Reader| {
+        let expected: Vec<Stream> =
+            asked.iter().map(|number| reader.stream(stream(*number)).unwrap().unwrap()).collect();
+        assert_eq!(expected[1].version, 1);
+        let question = StatesQuestion::Of(asked.map(|number| StreamAt { id: stream(number), seq: u64::MAX }).to_vec());
+        let mut found = Vec::new();
+        let visit = &mut |state| {
+            found.push(state);
+            ControlFlow::Continue(())
+        };
+        reader.states(&question, visit).unwrap();
+        assert_eq!(found, expected);
+    };
+    check(&ledger.reader());
     ledger.close().unwrap();
+    check(&Reader::open(dir.path()).unwrap());
     fs::rename(&moved, &archive).unwrap();
     assert_sound(dir.path());
     let events = events_of(dir.path());

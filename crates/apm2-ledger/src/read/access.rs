@@ -8,7 +8,13 @@ use apm2_model::event::stream_id::StreamId;
 use crate::{
     dir::LedgerDir,
     error::ReadError,
-    journal::{JOURNAL_DIR, base::Base, kept_segment::KeptSegment, reader::JournalReader, segments::base_error},
+    journal::{
+        JOURNAL_DIR,
+        base::Base,
+        kept_segment::KeptSegment,
+        reader::JournalReader,
+        segments::{Segments, base_error},
+    },
     read::query::EventQuery,
     shared_state::SharedState,
 };
@@ -86,5 +92,15 @@ impl Access {
     /// A reader of the journal, see [`JournalReader::of_query`].
     pub(crate) fn journal_reader(&self, seq: u64, query: EventQuery) -> Result<JournalReader, ReadError> {
         JournalReader::of_query(self.dir(), self.kept(), seq, query)
+    }
+
+    /// Like [`journal_reader`](Self::journal_reader), with the segments as they were listed.
+    pub(crate) fn reader_of_segments(
+        &self,
+        segments: Segments,
+        seq: u64,
+        query: EventQuery,
+    ) -> Result<JournalReader, ReadError> {
+        JournalReader::of_segments(self.dir(), segments, self.kept(), seq, query)
     }
 }

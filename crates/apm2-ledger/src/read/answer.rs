@@ -10,7 +10,7 @@ use crate::{
         current_states,
         events_back::EventsBack,
         query::Direction,
-        read_ledger::{EventsQuestion, Found, LedgerHead, ReadLedger, StatesQuestion},
+        read_ledger::{EventsQuestion, Found, LedgerHead, ReadLedger, StatesQuestion, StreamAt},
         reader::Reader,
         state::{Checked, State},
     },
@@ -143,15 +143,13 @@ impl Reader {
                 }
             }
             StatesQuestion::Of(streams) => {
-                for at in streams {
-                    self.check_cancelled()?;
-                    let Some(stream) = self.stream_at(at.id, head.end().min(at.seq))? else { continue };
+                let end = head.end();
+                let asked: Vec<StreamAt> = streams.iter().map(|at| StreamAt { seq: at.seq.min(end), ..*at }).collect();
+                self.each_stream_at(&asked, |stream| {
                     let seq = stream.last_seq;
                     let unreadable = |source| ReadError::Record { seq, source };
-                    if take(check(State::Decoded(Box::new(stream))).map_err(unreadable)?.state).is_break() {
-                        break;
-                    }
-                }
+                    Ok(take(check(State::Decoded(Box::new(stream))).map_err(unreadable)?.state))
+                })?;
             }
         }
         Ok(is_whole.then_some(head.size))

@@ -11,7 +11,7 @@ use crate::{
         base::{ArchiveEntry, Base},
         segments::{archive_error, archive_path, base_error, open_archive},
     },
-    read::{events::Events, query::EventQuery, reader::Reader},
+    read::{read_ledger::StreamAt, reader::Reader},
     record::decode_stream,
 };
 
@@ -56,18 +56,7 @@ impl Reader {
         if found.is_gone && last.is_some() {
             return Ok(last);
         }
-        let mut state = self.sealed_state(id, seq)?.map(|(state, _)| state);
-        let (first, version) = state.as_ref().map_or((1, 1), |state| (state.last_seq + 1, state.version + 1));
-        let access = self.access().of_journal();
-        for event in Events::new(access, EventQuery::stream(id), first, seq).expecting(version) {
-            let event = event?;
-            let illegal = |source| ReadError::Illegal { seq: event.seq, source };
-            match &mut state {
-                Some(stream) => stream.apply(&event).map_err(illegal)?,
-                None => state = Some(Stream::begin(&event).map_err(illegal)?),
-            }
-        }
-        Ok(state)
+        self.journal_state(StreamAt { id, seq })
     }
 
     /// The states of the streams in the archives that may be meant by one of the names or by the prefix of a process id. At most

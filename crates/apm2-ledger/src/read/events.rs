@@ -13,7 +13,11 @@ use apm2_model::{
 
 use crate::{
     error::ReadError,
-    journal::{event_batch::EventBatch, reader::JournalReader, segments::is_archived},
+    journal::{
+        event_batch::EventBatch,
+        reader::JournalReader,
+        segments::{Segments, is_archived},
+    },
     read::{access::Access, cancel::Cancel, query::EventQuery},
     record::{decode_event, peek_stream},
     shared_state::{Commit, SharedState},
@@ -113,6 +117,8 @@ pub struct Events {
     /// Ends the iteration with an error once it is set.
     cancel: Option<Cancel>,
     failed: bool,
+    /// The segments of the journal, if they were listed already.
+    segments: Option<Segments>,
 }
 
 impl Events {
@@ -138,7 +144,13 @@ impl Events {
             scan: None,
             cancel: None,
             failed: false,
+            segments: None,
         }
+    }
+
+    /// The events from `seqs.0` to `seqs.1` in these segments of the journal.
+    pub(crate) fn of_segments(access: &Access, segments: Segments, query: EventQuery, seqs: (u64, u64)) -> Self {
+        Self { segments: Some(segments), ..Self::new(access.of_journal(), query, seqs.0, seqs.1) }
     }
 
     /// Ends with [`ReadError::Cancelled`] once `cancel` is set.
@@ -149,11 +161,6 @@ impl Events {
     /// Sets the version that the first event of the stream must have.
     pub(crate) fn expecting(self, version: u64) -> Self {
         Self { next_version: Some(version), ..self }
-    }
-
-    /// Ends after event `last`.
-    pub(crate) fn up_to(self, last: u64) -> Self {
-        Self { last: self.last.min(last), ..self }
     }
 
     fn try_next(&mut self) -> Result<Option<Event>, ReadError> {
@@ -345,7 +352,11 @@ impl Events {
         let reader = match reader {
             Some(reader) => reader,
             None => {
-                let opened = self.access.journal_reader(self.next, self.query.clone())?;
+                let query = self.query.clone();
+                let opened = match self.segments.take() {
+                    Some(segments) => self.access.reader_of_segments(segments, self.next, query)?,
+                    None => self.access.journal_reader(self.next, query)?,
+                };
                 reader.insert(Box::new(opened))
             }
         };

@@ -9,7 +9,7 @@ use crate::{
     journal::{
         event_batch::EventBatch,
         plain_segment::PlainSegment,
-        reader::{JournalReader, break_damage, header_damage, not_a_file_damage, sealed_damage},
+        reader::{break_damage, header_damage, not_a_file_damage, sealed_damage},
         sealed::error::SealedError,
         sealed_cursor::SealedCursor,
         segment::SegmentError,
@@ -207,8 +207,7 @@ impl Reader {
             }
             return Ok(Batches::Sealed(Box::new(cursor)));
         }
-        let (segments, kept) = (segments.clone(), self.access().kept());
-        let reader = JournalReader::of_segments(self.dir(), segments, kept, first_seq, query.clone())?;
+        let reader = self.access().reader_of_segments(segments.clone(), first_seq, query.clone())?;
         let plain = reader.remember_commits().into_plain();
         match plain.and_then(|segment| segment.behind(end_seq - 1)) {
             Some(segment) => Ok(Batches::Plain(segment)),

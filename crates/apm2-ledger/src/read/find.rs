@@ -1,6 +1,6 @@
 //! [`Reader::find`]: finds the process instances that a user names on the command line.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::ControlFlow};
 
 use apm2_model::{
     event::{kind::EventKind, stream_id::StreamId},
@@ -11,7 +11,7 @@ use apm2_model::{
 use crate::{
     error::{FindError, ReadError},
     journal::segments::base_error,
-    read::reader::Reader,
+    read::{read_ledger::StreamAt, reader::Reader},
 };
 
 /// Limit of streams that are read from the store for one name or prefix. A prefix with more streams is ambiguous in any
@@ -79,7 +79,13 @@ impl Reader {
     /// The states of these streams at the head. What was written after this reader was opened can have later events of them.
     pub(crate) fn streams_at_head(&self, ids: impl IntoIterator<Item = StreamId>) -> Result<Vec<Stream>, ReadError> {
         let end = self.ledger_head().end();
-        ids.into_iter().filter_map(|id| self.stream_at(id, end).transpose()).collect()
+        let asked: Vec<StreamAt> = ids.into_iter().map(|id| StreamAt { id, seq: end }).collect();
+        let mut found = Vec::new();
+        self.each_stream_at(&asked, |stream| {
+            found.push(stream);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(found)
     }
 
     /// The streams in the base of the journal that may be meant.

@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::ControlFlow, path::Path, sync::Arc};
 
-use apm2_model::{event::stream_id::StreamId, state::stream::Stream};
+use apm2_model::event::stream_id::StreamId;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -225,7 +225,12 @@ impl Reader {
     /// The events from `first` to `last`, both included, that `query` accepts, in order.
     #[must_use]
     pub fn query(&self, query: EventQuery, first: u64, last: u64) -> Events {
-        Events::new(self.access.clone(), query, first, last).cancelled_by(self.cancel.clone())
+        self.until_cancelled(Events::new(self.access.clone(), query, first, last))
+    }
+
+    /// The events, until this reader is cancelled.
+    pub(crate) fn until_cancelled(&self, events: Events) -> Events {
+        events.cancelled_by(self.cancel.clone())
     }
 
     /// Calls `visit` with the sequence number and the record of each event up to event `last`, in order, until it returns
@@ -313,73 +318,6 @@ impl Reader {
     pub fn seq_at(&self, time: DateTime<Utc>) -> Result<u64, ReadError> {
         let query = EventQuery { wall_ns: Some((i64::MIN, wall_ns(time))), ..EventQuery::default() };
         Ok(self.last_events(&query, u64::MAX, 1)?.first().map_or(0, |event| event.seq))
-    }
-
-    /// The current state of the stream `id`; `None` if the stream has no events.
-    ///
-    /// # Errors
-    /// When an event of the stream cannot be read, or is not allowed in the state of the stream.
-    pub fn stream(&self, id: StreamId) -> Result<Option<Stream>, ReadError> {
-        self.stream_at(id, u64::MAX)
-    }
-
-    /// The state of the stream `id` after event `seq` of the ledger; `None` if the stream has no events by then.
-    ///
-    /// # Errors
-    /// When an event of the stream cannot be read, or is not allowed in the state of the stream.
-    pub fn stream_at(&self, id: StreamId, seq: u64) -> Result<Option<Stream>, ReadError> {
-        // A sealed segment can have events that this reader does not return: those after the end of a store that lags behind.
-        let seq = seq.min(self.visible());
-        // The memory is read before the store, because an event that has left the memory is in the store.
-        let is_unindexed = self.access.is_unindexed(id);
-        let snapshot = self.snapshot(id);
-        if snapshot.is_none()
-            && !is_unindexed
-            && !self.is_stored(id)
-            && let Some(base) = self.base()?
-        {
-            return self.archived_state(&base, id, seq);
-        }
-        let is_sealed = match &snapshot {
-            Some(snapshot) => snapshot.last_seq > seq,
-            None => self.is_stored(id),
-        };
-        let (mut state, through) = match snapshot {
-            _ if is_sealed => self.sealed_state(id, seq)?.map_or((None, 0), |(state, through)| (Some(state), through)),
-            Some(snapshot) => {
-                // A snapshot includes all events in the archives.
-                let archived = self.base()?.map_or(0, |base| base.seq());
-                (Some(snapshot), archived.min(seq))
-            }
-            None => (None, 0),
-        };
-        // The events after a sealed segment are together in the journal.
-        let access = if is_sealed { self.access.of_journal() } else { self.access.clone() };
-        let (first, version) = state.as_ref().map_or((1, 1), |state| (state.last_seq + 1, state.version + 1));
-        let first = first.max(through + 1);
-        let events = Events::new(access, EventQuery::stream(id), first, u64::MAX).expecting(version);
-        let events = events.cancelled_by(self.cancel.clone());
-        // No event is returned before it is acknowledged, from the journal either.
-        for event in events.up_to(seq) {
-            let event = event?;
-            let illegal = |source| ReadError::Illegal { seq: event.seq, source };
-            match &mut state {
-                Some(stream) => stream.apply(&event).map_err(illegal)?,
-                None => state = Some(Stream::begin(&event).map_err(illegal)?),
-            }
-        }
-        Ok(state)
-    }
-
-    /// The snapshot of the stream in the store; `None` if there is none that can be read.
-    fn snapshot(&self, id: StreamId) -> Option<Stream> {
-        self.store()?.snapshot(id).unwrap_or_default()
-    }
-
-    /// Whether a sealed segment may have a state of the stream: without a store always, else if the store has events of it. A
-    /// store that was rebuilt has events without snapshots.
-    fn is_stored(&self, id: StreamId) -> bool {
-        self.store().is_none_or(|store| store.last_stream_window(id).is_ok_and(|window| window.is_some()))
     }
 
     /// The version of the stream `id`, which is the number of its events.

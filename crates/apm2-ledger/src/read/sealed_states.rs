@@ -2,7 +2,7 @@
 //!
 //! A sealed segment either has the state of every process stream with events in it, or no states at all.
 
-use std::{collections::hash_map::Entry, path::PathBuf};
+use std::{collections::hash_map::Entry, path::PathBuf, sync::Arc};
 
 use apm2_model::{event::stream_id::StreamId, state::stream::Stream};
 
@@ -12,16 +12,12 @@ use crate::{
         JOURNAL_DIR,
         base::Base,
         sealed::reader::SealedSegment,
-        segment_file::{SegmentFile, SegmentStart, file_of, segment_files, start_of},
-        segment_walk::{SegmentWalk, segment_containing},
+        segment_file::{SegmentFile, SegmentStart, segment_files},
         segments::Segments,
         wanted::Wanted,
     },
-    read::{
-        query::{Direction, EventQuery},
-        reader::Reader,
-    },
-    record::decode_stream,
+    read::reader::Reader,
+    record::decode_boxed_stream,
     stream_map::StreamMap,
 };
 
@@ -32,34 +28,63 @@ pub(crate) struct SealedStates {
     pub(crate) seq: u64,
 }
 
-impl Reader {
-    /// The state of stream `id` from the newest sealed segment that has one, of the segments that end with event `upto` or
-    /// earlier, or from the base of the journal; and the event up to which it includes all events of the stream. `None` when there
-    /// is no such state.
-    pub(crate) fn sealed_state(&self, id: StreamId, upto: u64) -> Result<Option<(Stream, u64)>, ReadError> {
-        let wanted = Wanted::Query(EventQuery::stream(id));
-        let segments = Segments::list(self.dir(), &wanted, (1, upto))?;
-        let last = segments.files.last().map_or(0, |file| file.number);
-        // A header that cannot be read is passed over here, as below.
-        let last = segment_containing(&segments, upto).ok().flatten().map_or(last, |file| file.number);
-        let base = self.base()?.filter(|base| base.seq() <= upto);
-        let archived = base.as_ref().map_or(0, |base| base.number());
-        if let Some(state) = newest_state(&segments, (archived + 1, last), id, upto) {
-            return Ok(Some(with_last_seq(state)));
-        }
-        // A record that cannot be decoded has no state here, either.
-        let kept = base.and_then(|base| {
-            let state = base.state(id).ok().flatten().and_then(|bytes| decode_state(id, &bytes))?;
-            Some((state, base.seq()))
-        });
-        Ok(kept.or_else(|| newest_state(&segments, (1, archived.min(last)), id, upto).map(with_last_seq)))
+/// Consecutive sealed segments.
+pub(crate) struct SealedRange<'a> {
+    reader: &'a Reader,
+    files: Vec<SegmentFile>,
+    /// The event with which they end at the latest.
+    upto: u64,
+    /// The start of the segment after them.
+    after: Option<SegmentStart>,
+    /// Whether the first of them must be the first segment of the journal.
+    is_first: bool,
+    /// The base of the journal, if the first segment of the journal follows one.
+    base: Option<Arc<Base>>,
+}
+
+impl SealedRange<'_> {
+    /// The number of segments.
+    pub(crate) fn len(&self) -> usize {
+        self.files.len()
     }
 
+    /// Divides them into the earlier and the later half. `None` when the header of the first segment of the later half cannot be
+    /// read.
+    pub(crate) fn halves(mut self) -> Option<(Self, Self)> {
+        let files = self.files.split_off(self.files.len() / 2);
+        let between = files.first().map_or(Some(self.after), |file| Some(file.start().ok()?.ok()))?;
+        let after = std::mem::replace(&mut self.after, between);
+        let later = Self { reader: self.reader, files, upto: self.upto, after, is_first: false, base: None };
+        Some((self, later))
+    }
+
+    /// Calls `visit` with the segments, from the last one to the first, until it returns `None`. One of them is open at a time, since
+    /// there can be more than a process may have open files. `None` when a file of one cannot be opened, when one does not follow
+    /// the one before, or when `visit` returned it; what was visited is of no use then.
+    pub(crate) fn each(self, visit: &mut dyn FnMut(&SealedSegment) -> Option<()>) -> Result<Option<()>, ReadError> {
+        let mut after = self.after;
+        for file in self.files.iter().rev() {
+            self.reader.check_cancelled()?;
+            let Ok(segment) = file.open() else { return Ok(None) };
+            let is_right =
+                segment.header().last_seq() <= self.upto && after.is_none_or(|after| after.follows(&segment));
+            if !is_right || visit(&segment).is_none() {
+                return Ok(None);
+            }
+            after = Some(SegmentStart::from(&segment));
+        }
+        let is_whole = !self.is_first || after.is_none_or(|first| first.is_after(self.base.as_deref()));
+        Ok(is_whole.then_some(()))
+    }
+}
+
+impl Reader {
     /// The states of all streams after the last event of the last sealed segment that ends with event `upto` or earlier.
     /// `None` when there is no such segment, when an earlier segment is not sealed, or when a state cannot be read.
     pub(crate) fn sealed_states(&self, upto: u64) -> Result<Option<SealedStates>, ReadError> {
         let mut found: Option<SealedStates> = None;
-        let is_whole = self.each_leading_sealed(upto, &mut |segment| {
+        let Some(leading) = self.leading_sealed(upto)? else { return Ok(None) };
+        let is_whole = leading.each(&mut |segment| {
             let seq = segment.header().last_seq();
             let found = found.get_or_insert_with(|| SealedStates { streams: StreamMap::default(), seq });
             add_missing(segment, &mut found.streams)
@@ -76,40 +101,24 @@ impl Reader {
         Ok(Some(found))
     }
 
-    /// Calls `visit` with the sealed segments before the first segment that is not sealed and that end with event `upto` or
-    /// earlier, from the last one to the first, until it returns `None`. If the journal has a base with an event up to `upto`,
-    /// those before the base are left out: the base has the states. One of them is open at a time, since there can be more
-    /// than a process may have open files. `None` when a file of one cannot be opened, when one does not follow the one before,
-    /// or when `visit` returned it; what was visited is of no use then.
-    pub(crate) fn each_leading_sealed(
-        &self,
-        upto: u64,
-        visit: &mut dyn FnMut(&SealedSegment) -> Option<()>,
-    ) -> Result<Option<()>, ReadError> {
+    /// The sealed segments before the first segment that is not sealed, those that end with event `upto` or earlier. If the journal
+    /// has a base with an event up to `upto`, those before the base are left out: the base has the states. `None` when the header
+    /// of the segment after them cannot be read.
+    pub(crate) fn leading_sealed(&self, upto: u64) -> Result<Option<SealedRange<'_>>, ReadError> {
         let base = self.base()?.filter(|base| base.seq() <= upto);
         let first_seq = base.as_ref().map_or(1, |base| base.seq() + 1);
-        let files = Segments::list(self.dir(), &Wanted::From(first_seq), (first_seq, upto))?.files;
-        let leading = files.iter().take_while(|file| file.is_sealed).count();
-        let leading = files.get(..leading).unwrap_or_default();
+        let mut files = Segments::list(self.dir(), &Wanted::From(first_seq), (first_seq, upto))?.files;
+        let leading = files.iter().position(|file| !file.is_sealed).unwrap_or(files.len());
         let ends_in_time = |file: &SegmentFile| Some(file.open().ok()?.header().last_seq() <= upto);
-        // A file that cannot be opened is found below, or is not needed.
+        // A file that cannot be opened is found when it is visited, or is not needed.
+        let leading = files.get(..leading).unwrap_or_default();
         let end = leading.partition_point(|file| ends_in_time(file).unwrap_or(true));
-        let start_of = |file: &SegmentFile| file.start().ok()?.ok();
-        let mut after = match files.get(end).map(start_of) {
+        let after = match files.get(end).map(|file| file.start().ok()?.ok()) {
             Some(None) => return Ok(None),
-            Some(start) => start,
-            None => None,
+            after => after.flatten(),
         };
-        for file in leading.iter().take(end).rev() {
-            self.check_cancelled()?;
-            let Ok(segment) = file.open() else { return Ok(None) };
-            let is_right = segment.header().last_seq() <= upto && after.is_none_or(|after| after.follows(&segment));
-            if !is_right || visit(&segment).is_none() {
-                return Ok(None);
-            }
-            after = Some(SegmentStart::from(&segment));
-        }
-        Ok(after.is_none_or(|first| first.is_after(base.as_deref())).then_some(()))
+        files.truncate(end);
+        Ok(Some(SealedRange { reader: self, files, upto, after, is_first: true, base }))
     }
 
     /// The segment files of the journal.
@@ -132,42 +141,21 @@ fn add_missing(segment: &SealedSegment, streams: &mut StreamMap<Box<Stream>>) ->
     for state in segment.states().ok()? {
         let (id, bytes) = state.ok()?;
         if let Entry::Vacant(place) = streams.entry(id) {
-            place.insert(Box::new(decode_stream(&bytes).ok().filter(|state| state.id == id)?));
+            place.insert(decode_state(id, &bytes)?);
         }
     }
     Some(())
 }
 
-/// The state of stream `id` in the newest of the segments from number `numbers.0` to `numbers.1` that has one, and that ends with
-/// event `upto` or earlier.
-fn newest_state(segments: &Segments, numbers: (u64, u64), id: StreamId, upto: u64) -> Option<Stream> {
-    let wanted = Wanted::Query(EventQuery::stream(id));
-    for number in SegmentWalk::new(segments, numbers, Direction::Backwards, wanted) {
-        // A damaged file or index, or a file of another ledger, has no state, and a plain segment has none: the state is
-        // replayed from the events.
-        let file = file_of(&segments.files, number).filter(|file| file.is_sealed);
-        let Some(Ok(segment)) = file.map(SegmentFile::open) else { continue };
-        let after = start_of(&segments.files, number + 1);
-        if segment.header().last_seq() > upto || after.is_some_and(|after| !after.follows(&segment)) {
-            continue;
-        }
-        if let Some(state) = segment.state(id).ok().flatten().and_then(|bytes| decode_state(id, &bytes)) {
-            return Some(state);
-        }
-    }
-    None
-}
-
-fn with_last_seq(state: Stream) -> (Stream, u64) {
-    let last_seq = state.last_seq;
-    (state, last_seq)
-}
-
-fn decode_state(id: StreamId, bytes: &[u8]) -> Option<Stream> {
-    decode_stream(bytes).ok().filter(|state| state.id == id)
-}
-
 /// The states in the base; `None` when one cannot be read.
 pub(crate) fn base_streams(base: &Base) -> Option<Vec<Stream>> {
-    base.states().ok()?.map(|state| state.ok().and_then(|(id, bytes)| decode_state(id, &bytes))).collect()
+    base.states()
+        .ok()?
+        .map(|state| state.ok().and_then(|(id, bytes)| decode_state(id, &bytes)).map(|state| *state))
+        .collect()
+}
+
+/// The state of stream `id` in its record; `None` where the record is damaged or of another stream.
+pub(crate) fn decode_state(id: StreamId, bytes: &[u8]) -> Option<Box<Stream>> {
+    decode_boxed_stream(bytes).ok().filter(|state| state.id == id)
 }

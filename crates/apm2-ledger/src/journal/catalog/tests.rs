@@ -376,7 +376,8 @@ fn the_sealed_segments_of_a_ledger_are_not_open_all_at_once() {
     let (parent, journal) = sealed_ledger(40);
     let reader = Reader::open(&parent.path().join("ledger")).unwrap();
     let (mut visited, mut open_max) = (0, 0);
-    let whole = reader.each_leading_sealed(u64::MAX, &mut |_| {
+    let sealed = reader.leading_sealed(u64::MAX).unwrap().unwrap();
+    let whole = sealed.each(&mut |_| {
         let links =
             fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
         open_max = open_max.max(links.filter(|path| path.starts_with(&journal)).count());
