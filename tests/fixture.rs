@@ -62,12 +62,35 @@ pub(crate) fn write_sealed(dir: &Path) {
             script.by_system(&mut pen, vec![EventKind::Unregistered]);
         }
     }
+    wait_until_sealed(dir);
+    ledger.close().unwrap();
+}
+
+/// Writes a ledger of so many sealed segments that a second thread reads their states: 80 processes that were registered.
+pub(crate) fn write_many_sealed(dir: &Path) {
+    let options = apm2_ledger::Options { segment_bytes: 2 * 1024, ..apm2_ledger::Options::default() };
+    let ledger = Ledger::open_with(dir, &options).unwrap();
+    let mut script = Script { ledger: &ledger, seconds: 0 };
+    for number in 1..=80_u128 {
+        let mut pen = pen(0x0707_0707_0707_4707_8707_0707_0707_0700 + (number << 120), 0);
+        // The argument fills half of a segment.
+        let argument = "word ".repeat(180);
+        let named = ProcessSpec::builder().id(pen.stream.process_id).name(format!("p{number}"));
+        script.by_system(&mut pen, vec![registered(&named.command("true").args([argument]).build())]);
+    }
+    let sealed = wait_until_sealed(dir);
+    assert!(sealed >= 32, "{sealed} segments");
+    ledger.close().unwrap();
+}
+
+/// Waits until every segment but the last is sealed. Returns their number.
+fn wait_until_sealed(dir: &Path) -> usize {
     let files = |extension: &str| {
         let names = std::fs::read_dir(dir.join("journal")).unwrap().map(|entry| entry.unwrap().path());
         names.filter(|path| path.extension().is_some_and(|found| found == extension)).count()
     };
     assert!(is_so_in_time(|| files("sealed") + 1 >= files("seg")), "the full segments are not sealed");
-    ledger.close().unwrap();
+    files("sealed")
 }
 
 /// Writes a ledger whose only process, `unseen`, ended without a supervisor.

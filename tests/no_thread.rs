@@ -3,7 +3,10 @@
 //! The limit does not apply to root, so the threads ask for a stack that no address space has room for; pthread_create(3)
 //! then also fails with EAGAIN.
 
-use crate::support::{Outcome, Place, finish};
+use crate::{
+    fixture,
+    support::{Outcome, Place, finish},
+};
 
 /// The stack size of the threads, in bytes (std::thread).
 const STACK: (&str, &str) = ("RUST_MIN_STACK", "1125899906842624");
@@ -22,6 +25,16 @@ fn reading_needs_no_second_thread() {
     assert_eq!(without.stdout, with.stdout);
     let verified = without_threads(&place, &["verify"]).succeeded().stdout;
     assert!(verified.contains("not compared: no thread can be created"), "{verified}");
+}
+
+#[test]
+fn the_states_in_many_segments_are_read_without_a_second_thread() {
+    let place = Place::new();
+    fixture::write_many_sealed(&place.ledger());
+    let args = ["--offline", "list", "--all"];
+    let (with, without) = (place.run(&args).succeeded(), without_threads(&place, &args).succeeded());
+    assert_eq!(without.stdout, with.stdout);
+    assert_eq!(with.stdout.lines().count(), 81, "{}", with.stdout);
 }
 
 #[test]
