@@ -3,10 +3,19 @@
 //! The limit does not apply to root, so the threads ask for a stack that no address space has room for; pthread_create(3)
 //! then also fails with EAGAIN.
 
+use nix::unistd::geteuid;
+
 use crate::{
     fixture,
-    support::{Outcome, Place, finish},
+    idle::skip,
+    support::{Outcome, Place, Unprivileged, finish},
 };
+
+/// A user without other processes.
+const USER: u32 = 65_532;
+
+/// More processes and threads than a daemon has when it starts its runtime.
+const THREADS_MAX: u32 = 64;
 
 /// The stack size of the threads, in bytes (std::thread).
 const STACK: (&str, &str) = ("RUST_MIN_STACK", "1125899906842624");
@@ -35,6 +44,21 @@ fn the_states_in_many_segments_are_read_without_a_second_thread() {
     let (with, without) = (place.run(&args).succeeded(), without_threads(&place, &args).succeeded());
     assert_eq!(without.stdout, with.stdout);
     assert_eq!(with.stdout.lines().count(), 81, "{}", with.stdout);
+}
+
+#[test]
+fn a_daemon_without_threads_for_its_runtime_says_so() {
+    if !geteuid().is_root() {
+        return skip("a user without other processes is needed, which only root can become");
+    }
+    let user = Unprivileged::new(USER);
+    let is_said = (8..THREADS_MAX).any(|limit| {
+        let outcome = finish(&mut user.limited(limit, &["run", "--", "true"]));
+        assert_ne!(outcome.code, 0, "{limit} are enough");
+        assert!(!outcome.stderr.contains("bug"), "{limit}: {}", outcome.stderr);
+        outcome.stderr.contains("cannot start threads") && outcome.stderr.contains("ulimit -u")
+    });
+    assert!(is_said);
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod following;
 mod place;
 mod running;
 mod tmux;
+mod unprivileged;
 mod wait;
 
 pub(crate) use self::{
@@ -11,6 +12,7 @@ pub(crate) use self::{
     place::{Outcome, Place, finish, helpers_of, helpers_of_program},
     running::Running,
     tmux::Tmux,
+    unprivileged::Unprivileged,
     wait::{gone, is_so_in_time, wait_until},
 };
 

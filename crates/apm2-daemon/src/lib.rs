@@ -51,6 +51,7 @@ pub mod start;
 mod state;
 pub mod stray;
 mod survey;
+mod thread_limit;
 mod user;
 mod watch;
 

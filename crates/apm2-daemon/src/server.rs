@@ -51,6 +51,7 @@ use crate::{
     signals::ShutdownSignals,
     start::{StartOutcome, report},
     state::{CLIENTS_MAX, DaemonState, ShutdownMode, is_run},
+    thread_limit::check_thread_limit,
     watch::watch_place,
 };
 
@@ -90,6 +91,7 @@ pub fn serve(options: &DaemonOptions, log: &DaemonLog) -> Result<(), DaemonError
     }
     isolate(options)?;
     configure_malloc();
+    check_thread_limit(WORKERS + 1).map_err(DaemonError::io("start threads"))?;
     let workers = runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(blocking::THREADS_MAX + READS_MAX)

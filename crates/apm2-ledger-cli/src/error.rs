@@ -68,6 +68,16 @@ impl CliError {
         self
     }
 
+    /// The error with a hint, if `cause` is that no thread can be created (EAGAIN, pthread_create(3)).
+    pub(crate) fn of_limit(self, cause: &io::Error) -> Self {
+        match cause.kind() {
+            io::ErrorKind::WouldBlock => {
+                self.with_hint("the limit on processes and threads may be too low: see `ulimit -u`")
+            }
+            _ => self,
+        }
+    }
+
     /// Keeps the message of this error, and takes the kind and the hint from `cause`.
     pub(crate) fn because_of(self, cause: Self) -> Self {
         Self { kind: cause.kind, hint: cause.hint, ..self }
@@ -131,9 +141,8 @@ impl From<OpenError> for CliError {
             ),
             OpenError::Damaged(_) | OpenError::JournalShort { .. } | OpenError::JournalGone { .. } => converted
                 .with_hint("`apm2-ledger verify` says which events are concerned; keep a copy of the directory"),
-            OpenError::OtherLedger { .. } | OpenError::Unsafe { .. } | OpenError::Store(_) | OpenError::Io { .. } => {
-                converted
-            }
+            OpenError::Io { source, .. } => converted.of_limit(&source),
+            OpenError::OtherLedger { .. } | OpenError::Unsafe { .. } | OpenError::Store(_) => converted,
         }
     }
 }

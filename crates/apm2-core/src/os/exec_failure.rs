@@ -73,7 +73,14 @@ pub(crate) fn check_program(command: &str, cwd: Option<&Path>, search: Option<&O
         }
     }
     let error = io::Error::from(why);
-    Err(reason(command, cwd, search, &error).unwrap_or_else(|| why.desc().to_owned()))
+    Err(reason(command, cwd, search, &error).unwrap_or_else(|| description(&error)))
+}
+
+/// The description of an error as strerror(3) has it, without the number that [`io::Error`] adds.
+pub(super) fn description(error: &io::Error) -> String {
+    let text = error.to_string();
+    let number = error.raw_os_error().map(|errno| format!(" (os error {errno})"));
+    number.and_then(|number| text.strip_suffix(&number)).unwrap_or(&text).to_owned()
 }
 
 /// A message that explains why the interpreter of the script `program` cannot be executed; `None` if it can be
@@ -135,6 +142,14 @@ fn first_bytes(path: &Path) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_are_described_in_the_words_of_the_c_library() {
+        let of = |errno: Errno| description(&io::Error::from(errno));
+        assert_eq!(of(Errno::ENOENT), "No such file or directory");
+        assert_eq!(of(Errno::EAGAIN), "Resource temporarily unavailable");
+        assert_eq!(description(&io::Error::other("it is over")), "it is over");
+    }
 
     /// The message about a `program` with these bytes and this mode after the error `errno`.
     fn said(bytes: &[u8], mode: u32, errno: Errno) -> Option<String> {

@@ -232,9 +232,8 @@ fn not_spawned(spec: &ProcessSpec, env: &BTreeMap<OsString, OsString>, error: &i
 }
 
 pub(crate) fn failure(stage: SpawnStage, what: &str, error: &io::Error) -> SpawnFailure {
-    let errno = error.raw_os_error();
-    let why = errno.map_or_else(|| error.to_string(), |errno| Errno::from_raw(errno).desc().to_owned());
-    SpawnFailure { stage, errno, message: redact_text(&format!("{what}: {why}")) }
+    let message = redact_text(&format!("{what}: {}", exec_failure::description(error)));
+    SpawnFailure { stage, errno: error.raw_os_error(), message }
 }
 
 #[cfg(test)]

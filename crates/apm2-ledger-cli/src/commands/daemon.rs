@@ -101,7 +101,7 @@ pub(crate) fn run(args: DaemonArgs, context: &Context) -> Result<i32, CliError> 
     if is_part_of_a_run() && connect(&dir)?.is_none() {
         return run_apart(&dir, &args, context.verbose);
     }
-    let cannot_log = |error| CliError::failed(format!("no thread for the log: {error}"));
+    let cannot_log = |error| CliError::failed(format!("no thread for the log: {error}")).of_limit(&error);
     let log = DaemonLog::start(&std::path::absolute(&dir).unwrap_or_else(|_| dir.clone())).map_err(cannot_log)?;
     let lines = log.clone();
     tracing_subscriber::fmt()
@@ -377,7 +377,7 @@ impl From<DaemonError> for CliError {
             ),
             error @ DaemonError::ForeignProc => Self::new(ErrorKind::Unusable, error.to_string())
                 .with_hint("mount /proc anew in this namespace (`unshare --mount-proc`)"),
-            error @ DaemonError::Io { .. } => Self::new(ErrorKind::Unusable, error.to_string()),
+            DaemonError::Io { ref source, .. } => Self::new(ErrorKind::Unusable, error.to_string()).of_limit(source),
             error @ DaemonError::Unstopped(_) => Self::failed(error.to_string()),
         }
     }

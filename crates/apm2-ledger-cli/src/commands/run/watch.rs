@@ -113,8 +113,7 @@ fn listen(news: Sender<WatchInput>) -> Result<(), CliError> {
 
 /// The error of a command that needs a thread (EAGAIN, pthread_create(3)).
 fn no_thread(error: io::Error) -> CliError {
-    CliError::failed(format!("no thread can be created: {error}"))
-        .with_hint("the limit on processes and threads may be too low: see `ulimit -u`")
+    CliError::failed(format!("no thread can be created: {error}")).of_limit(&error)
 }
 
 struct RunWatch {
