@@ -65,6 +65,7 @@ mod output;
 mod ownership;
 mod pid_namespace;
 mod poisoned;
+mod process_limit;
 mod reboot;
 mod rebuild;
 mod report;

@@ -62,7 +62,8 @@ impl Unprivileged {
         command
     }
 
-    fn command_of(&self, program: impl AsRef<OsStr>) -> Command {
+    /// Another program, as that user.
+    pub(crate) fn command_of(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.home).env("HOME", &self.home);
         if let Some(uid) = self.uid {

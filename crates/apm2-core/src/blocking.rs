@@ -2,7 +2,8 @@
 //! responsive.
 //!
 //! Each kind of work has its own limit on threads. If the runtime allows more blocking threads than [`THREADS_MAX`], at
-//! least one thread is always free for file reads.
+//! least one thread is always free for file reads. Where no thread can be created, the work waits for those that there are, of
+//! which [`keep_reserve`] keeps one.
 //!
 //! Steps have a second, lower limit. A thread that waits costs memory: its stack, its arena of malloc(3), and the memory of
 //! the step that it interrupts, and free memory between the allocations of many steps stays with the process. So only
@@ -11,8 +12,12 @@
 
 use std::{io, time::Duration};
 
-use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
+use tokio::{sync::Semaphore, time::timeout};
 use tracing::Span;
+
+mod reserve;
+
+pub use self::reserve::{keep_reserve, spawn};
 
 /// Largest number of concurrent steps of instances and runs.
 const STEPS_MAX: usize = 256;
@@ -102,7 +107,7 @@ async fn run<T: Send + 'static>(
 ) -> io::Result<T> {
     let permit = limit.acquire().await.map_err(io::Error::other)?;
     let span = Span::current();
-    let done = spawn_blocking(move || {
+    let done = spawn(move || {
         let _permit = permit;
         span.in_scope(work)
     });

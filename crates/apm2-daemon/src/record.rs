@@ -2,7 +2,7 @@
 
 use std::io;
 
-use apm2_core::process::ProcessError;
+use apm2_core::{blocking, process::ProcessError};
 use apm2_ledger::{Ledger, ReadError, Reader};
 use apm2_model::{
     event::stream_id::StreamId,
@@ -37,6 +37,6 @@ pub(crate) async fn read<T: Send + 'static>(
     work: impl FnOnce(Reader) -> Result<T, ReadError> + Send + 'static,
 ) -> Result<T, ProcessError> {
     let ledger = ledger.clone();
-    let read = tokio::task::spawn_blocking(move || work(ledger.reader())).await;
+    let read = blocking::spawn(move || work(ledger.reader())).await;
     read.map_err(io::Error::other)?.map_err(|error| ProcessError::Io(io::Error::other(error)))
 }

@@ -16,15 +16,12 @@ use std::{
     time::Duration,
 };
 
-use apm2_core::process::lower_descriptor_limit;
+use apm2_core::{blocking, process::lower_descriptor_limit};
 use apm2_ledger::{ExpectedLedger, Ledger, LedgerDir, LedgerLock, OpenError, Poison};
 use apm2_model::causes::causes;
 use rustix::stdio::dup2_stdin;
 use serde::{Deserialize, Serialize};
-use tokio::{
-    task::{JoinSet, spawn_blocking},
-    time,
-};
+use tokio::{task::JoinSet, time};
 use uuid::Uuid;
 
 use crate::{
@@ -196,7 +193,7 @@ fn kept_lock(dir: &Path) -> Result<Option<LedgerLock>, OpenError> {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, DaemonError> {
-    spawn_blocking(work).await.map_err(|error| DaemonError::io("open the ledger again")(io::Error::other(error)))
+    blocking::spawn(work).await.map_err(|error| DaemonError::io("open the ledger again")(io::Error::other(error)))
 }
 
 /// Answers every client with the reason during the time `wait`. Returns whether the daemon makes another attempt after

@@ -8,12 +8,13 @@ use std::{
 };
 
 use apm2_core::{
+    blocking,
     log::{LogsDir, RemovedLogs, Retention},
     supervisor::Supervisor,
 };
 use apm2_ledger::LedgerDir;
 use apm2_model::{clock::SystemClock, event::timestamp::Clock as _};
-use tokio::{task::spawn_blocking, time};
+use tokio::time;
 
 use crate::{
     launches::LaunchFiles,
@@ -36,7 +37,7 @@ pub(crate) async fn keep(state: Arc<DaemonState>, retention: Retention) {
     for number in 0_u64.. {
         ticks.tick().await;
         let (supervisor, dir) = (state.supervisor.clone(), Arc::clone(state.ledger.dir()));
-        let swept = spawn_blocking(move || {
+        let swept = blocking::spawn(move || {
             sweep(&supervisor, &dir, retention);
             limit_size(&supervisor, &dir);
             if number > 0 && number.is_multiple_of(REMINDER_INTERVALS) {
@@ -102,7 +103,7 @@ pub(crate) async fn purge(
     name: Option<String>,
 ) -> io::Result<Vec<RemovedLogs>> {
     let (supervisor, logs) = (supervisor.clone(), logs_in(dir));
-    let purged = spawn_blocking(move || {
+    let purged = blocking::spawn(move || {
         logs.purge(name.as_deref(), &|name, instance| is_supervised(&supervisor, name, instance))
     });
     purged.await.map_err(io::Error::other)?

@@ -62,6 +62,9 @@ const IDLE_THREAD_MAX: Duration = Duration::from_secs(2);
 /// Number of worker threads of the async runtime.
 const WORKERS: usize = 2;
 
+/// Number of blocking threads that are kept for work that no other one begins.
+const RESERVE: usize = 1;
+
 /// Number of blocking threads for reads, one for each client. Steps of instances have further threads, because they may
 /// wait for a slow disk.
 const READS_MAX: usize = CLIENTS_MAX;
@@ -91,7 +94,7 @@ pub fn serve(options: &DaemonOptions, log: &DaemonLog) -> Result<(), DaemonError
     }
     isolate(options)?;
     configure_malloc();
-    check_thread_limit(WORKERS + 1).map_err(DaemonError::io("start threads"))?;
+    check_thread_limit(WORKERS + RESERVE).map_err(DaemonError::io("start threads"))?;
     let workers = runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(blocking::THREADS_MAX + READS_MAX)
@@ -123,6 +126,7 @@ pub fn serve(options: &DaemonOptions, log: &DaemonLog) -> Result<(), DaemonError
     // ends.
     let dir = Arc::clone(ledger.dir());
     watch_place(&ledger).map_err(DaemonError::io("start threads"))?;
+    workers.spawn(blocking::keep_reserve());
     let served = workers.block_on(run(&ledger, options, &logs, &mut signals));
     // Tasks that still wait at this point have nothing left to do.
     workers.shutdown_background();

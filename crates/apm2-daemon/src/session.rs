@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+use apm2_core::blocking;
 use apm2_ledger::Poison;
 use apm2_model::event::{actor::Actor, requester::Requester};
 use nix::unistd::Uid;
@@ -187,7 +188,7 @@ const fn is_recorded(request: &ClientRequest) -> bool {
 async fn unusable(state: &DaemonState) -> Option<Failure> {
     let ledger = state.ledger.clone();
     // The check runs on a blocking thread, because it may wait for the disk.
-    let poison = tokio::task::spawn_blocking(move || {
+    let poison = blocking::spawn(move || {
         ledger.check_place();
         ledger.poisoned()
     });

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use apm2_core::blocking;
 use nix::unistd::{Uid, User};
-use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
+use tokio::{sync::Semaphore, time::timeout};
 
 /// Timeout of a lookup. If the lookup takes longer, only the user id is recorded.
 const LOOKUP_TIMEOUT: Duration = Duration::from_millis(500);
@@ -17,7 +18,7 @@ static LOOKUPS: Semaphore = Semaphore::const_new(LOOKUPS_MAX);
 pub(crate) async fn name_of(uid: Uid) -> Option<String> {
     let lookup = async {
         let permit = LOOKUPS.acquire().await.ok()?;
-        let found = spawn_blocking(move || {
+        let found = blocking::spawn(move || {
             let _permit = permit;
             User::from_uid(uid)
         });

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use apm2_model::event::{identity::ProcessIdentity, kind::EventKind};
-use tokio::{
-    task::{JoinHandle, spawn_blocking},
-    time::Instant,
-};
+use tokio::{task::JoinHandle, time::Instant};
 
-use crate::os::usage::{Usage, usage};
+use crate::{
+    blocking,
+    os::usage::{Usage, usage},
+};
 
 /// Age of a run at its first measurement. A shorter run is not measured.
 const FIRST_AFTER: Duration = Duration::from_secs(15);
@@ -51,7 +51,7 @@ impl Sampler {
     /// reads `/proc`.
     pub(crate) fn begin(&mut self, first: Option<ProcessIdentity>, marker: String) {
         self.due = Some(Instant::now() + if self.is_limited { LIMITED_INTERVAL } else { INTERVAL });
-        self.running = first.map(|first| spawn_blocking(move || usage(&first, &marker)));
+        self.running = first.map(|first| blocking::spawn(move || usage(&first, &marker)));
     }
 
     /// Waits for the result of the measurement in progress; `None` when no process of the run is left. Cancel safe.

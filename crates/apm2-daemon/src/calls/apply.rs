@@ -3,6 +3,7 @@
 use std::{io, sync::Arc};
 
 use apm2_core::{
+    blocking,
     process::ProcessError,
     supervisor::{Applied, BroughtUp, Part, Supervisor},
 };
@@ -10,7 +11,6 @@ use apm2_model::{
     event::requester::Requester,
     spec::{id::ProcessId, launch::LaunchSpec},
 };
-use tokio::task::spawn_blocking;
 
 use crate::{
     calls::outcomes::{WAITS_FOR_LIMIT, outcome, outcomes},
@@ -57,7 +57,7 @@ pub(crate) async fn keep_settings(
     settings: Option<LedgerSettings>,
 ) -> Result<(), Failure> {
     let dir = Arc::clone(&state.dir);
-    let kept = spawn_blocking(move || {
+    let kept = blocking::spawn(move || {
         dir.check_place()?;
         ledger_settings::replace(dir.at(), &group, settings)
     });

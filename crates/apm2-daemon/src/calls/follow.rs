@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use apm2_core::blocking;
 use apm2_ledger::record::encode_event;
 use apm2_model::causes::causes;
 use tokio::time;
@@ -24,7 +25,7 @@ async fn check_place(state: &Arc<DaemonState>) -> Result<(), Failure> {
         return Ok(());
     }
     let dir = Arc::clone(&state.dir);
-    let checked = tokio::task::spawn_blocking(move || dir.check_place()).await;
+    let checked = blocking::spawn(move || dir.check_place()).await;
     let checked = checked.map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;
     checked.map_err(|error| Failure::new(FailureKind::Unusable, error.to_string()))
 }
@@ -52,7 +53,7 @@ pub(crate) async fn follow(
         }
         let (ledger, last) = (state.ledger.clone(), head.min(next.saturating_add(FOLLOW_EVENTS_MAX - 1)));
         let read = move || ledger.reader().events(next, last).collect::<Result<Vec<_>, _>>();
-        let events = tokio::task::spawn_blocking(read).await;
+        let events = blocking::spawn(read).await;
         let events = events.map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;
         for event in events.map_err(|error| Failure::new(FailureKind::Unusable, causes(&error)))? {
             let mut bytes = event.seq.to_be_bytes().to_vec();

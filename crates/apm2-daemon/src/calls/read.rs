@@ -5,9 +5,10 @@
 
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
+use apm2_core::blocking;
 use apm2_ledger::{Cancel, ReadError, ReadLedger, Reader, record::RecordError};
 use apm2_model::causes::causes;
-use tokio::{sync::mpsc, task::spawn_blocking, time};
+use tokio::{sync::mpsc, time};
 
 use crate::{
     connection::Connection,
@@ -70,7 +71,7 @@ pub(crate) async fn read(
     let cancel = CancelOnDrop(Cancel::default());
     let reader = state.ledger.reader().cancelled_by(cancel.0.clone()).keeping_last_segment();
     let (sender, mut frames) = mpsc::channel(FRAMES_AHEAD_MAX);
-    let reading = spawn_blocking(move || answer(&reader, question.into(), &sender));
+    let reading = blocking::spawn(move || answer(&reader, question.into(), &sender));
     loop {
         tokio::select! {
             frame = frames.recv() => {

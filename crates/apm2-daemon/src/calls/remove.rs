@@ -2,9 +2,8 @@
 
 use std::{io, sync::Arc};
 
-use apm2_core::process::ProcessError;
+use apm2_core::{blocking, process::ProcessError};
 use apm2_model::{event::requester::Requester, spec::launch::LaunchSpec};
-use tokio::task::spawn_blocking;
 
 use crate::{
     calls::{
@@ -62,7 +61,7 @@ async fn forget_settings(state: &Arc<DaemonState>, targets: &Targets) {
         Targets::All => None,
     };
     let dir = Arc::clone(&state.dir);
-    let forgotten = spawn_blocking(move || ledger_settings::forget(dir.at(), group.as_deref()));
+    let forgotten = blocking::spawn(move || ledger_settings::forget(dir.at(), group.as_deref()));
     if let Err(error) = forgotten.await.map_err(io::Error::other).flatten() {
         tracing::warn!(%error, "the settings of the ledger cannot be removed");
     }

@@ -2,6 +2,7 @@
 
 use std::{ops::ControlFlow, sync::Arc};
 
+use apm2_core::blocking;
 use apm2_ledger::record::encode_stream;
 use apm2_model::causes::causes;
 use tokio::{sync::mpsc, time};
@@ -22,7 +23,7 @@ const STREAMS_AHEAD_MAX: usize = 64;
 pub(crate) async fn streams(state: &Arc<DaemonState>, connection: &mut Connection) -> Result<CallAnswer, Failure> {
     let reader = state.ledger.reader();
     let (sender, mut encoded) = mpsc::channel(STREAMS_AHEAD_MAX);
-    let reading = tokio::task::spawn_blocking(move || {
+    let reading = blocking::spawn(move || {
         reader.each_stream(|stream| match sender.blocking_send(encode_stream(&stream)) {
             Ok(()) => ControlFlow::Continue(()),
             // The client has disconnected.
