@@ -4,6 +4,9 @@
 //! pthread_create(3)). tokio's `spawn_blocking` then panics if the runtime has no blocking thread, and else leaves the work to
 //! the threads that there are, which end when they are idle. The reserve is a thread that never ends. It does no work
 //! as long as other threads do.
+//!
+//! It is one thread: work on it that waits for other work, such as a step for a search in `/proc`, or for a client, holds up
+//! the rest while no thread can be created.
 
 use std::{
     sync::{
