@@ -11,9 +11,6 @@ use crate::{
     support::{Outcome, Place, Unprivileged, finish},
 };
 
-/// A user without other processes.
-const USER: u32 = 65_532;
-
 /// More processes and threads than a daemon has when it starts its runtime.
 const THREADS_MAX: u32 = 64;
 
@@ -51,7 +48,7 @@ fn a_daemon_without_threads_for_its_runtime_says_so() {
     if !geteuid().is_root() {
         return skip("a user without other processes is needed, which only root can become");
     }
-    let user = Unprivileged::new(USER);
+    let user = Unprivileged::new();
     let is_said = (8..THREADS_MAX).any(|limit| {
         let outcome = finish(&mut user.limited(limit, &["run", "--", "true"]));
         assert_ne!(outcome.code, 0, "{limit} are enough");

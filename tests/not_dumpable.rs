@@ -4,15 +4,12 @@ use std::{fs, os::unix::fs::MetadataExt as _};
 
 use crate::support::{Unprivileged, wait_until};
 
-/// A user without other processes.
-const USER: u32 = 65_533;
-
 /// The processes that serve a ledger.
 const HELPERS: [&str; 2] = ["daemon", "keeper"];
 
 #[test]
 fn the_daemon_of_an_unprivileged_user_works_and_cannot_be_looked_into() {
-    let user = Unprivileged::new(USER);
+    let user = Unprivileged::new();
     fs::write(
         user.path("ecosystem.toml"),
         "[[process]]\nname = 'it'\ncommand = 'sh'\nargs = ['-c', 'echo begun; exec sleep 1000']\nenv = { A = 'hunter2' }\n",

@@ -1,4 +1,4 @@
-//! A daemon that can create no process and no thread, as at the limit on processes (RLIMIT_NPROC, EAGAIN).
+//! A daemon that can create no process and no thread, as at the limit on processes (RLIMIT_NPROC, EAGAIN), which does not apply to root.
 
 use std::{
     fs,
@@ -9,9 +9,6 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::support::{Running, Unprivileged, send, wait_until};
-
-/// A user without other processes. The limit does not apply to root.
-const USER: u32 = 65_532;
 
 /// Longer than a thread without work is kept.
 const QUIET: Duration = Duration::from_secs(3);
@@ -31,7 +28,7 @@ fn handle(user: &Unprivileged) -> Value {
 
 #[test]
 fn a_daemon_at_the_limit_on_processes_answers_and_restarts_once_it_can() {
-    let user = Unprivileged::new(USER);
+    let user = Unprivileged::new();
     let process = "[[process]]\nname = 'it'\ncommand = 'sleep'\nargs = ['1000']\n";
     let restart = "restart = { policy = 'always', backoff = '200ms', max_restarts = 1000 }\n";
     fs::write(user.path("ecosystem.toml"), format!("{process}{restart}")).unwrap();

@@ -9,11 +9,15 @@ use std::{
     },
     path::PathBuf,
     process::Command,
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use nix::{sys::signal::Signal, unistd::geteuid};
 
 use super::{Outcome, Place, finish, helpers_of_program, is_so_in_time, send};
+
+/// The user of the next test. Each has a user without other processes, whom a limit on processes counts alone.
+static NEXT_UID: AtomicU32 = AtomicU32::new(65_400);
 
 /// A directory with a ledger of that user, and a copy of the program that the user can execute. Tests that do not run as root use
 /// their own user.
@@ -25,20 +29,16 @@ pub(crate) struct Unprivileged {
 }
 
 impl Unprivileged {
-    /// The directory of user `uid`, who has no other processes.
-    pub(crate) fn new(uid: u32) -> Self {
+    pub(crate) fn new() -> Self {
         let place = Place::new();
         let (program, home) = (place.path("apm2-ledger"), place.path("home"));
         fs::copy(env!("CARGO_BIN_EXE_apm2-ledger"), &program).unwrap();
         fs::create_dir(&home).unwrap();
-        let uid = geteuid().is_root().then_some(uid);
+        let uid = geteuid().is_root().then(|| NEXT_UID.fetch_add(1, Ordering::Relaxed));
         if uid.is_some() {
             chown(&home, uid, uid).unwrap();
-            // The directory of the tests is for its owner alone.
-            let temporary = std::env::temp_dir();
-            for parent in home.ancestors().skip(1).take_while(|parent| *parent != temporary) {
-                fs::set_permissions(parent, fs::Permissions::from_mode(0o755)).unwrap();
-            }
+            // The directory of the test is for its owner alone.
+            fs::set_permissions(home.parent().unwrap(), fs::Permissions::from_mode(0o755)).unwrap();
         }
         Self { program, home, uid, _place: place }
     }

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::{
     sealed::wait_until_sealed,
     support::{
-        Random, all_events, copy_of, private_dir, registered, run_commits, sealed, segments, states_after, stream,
+        Random, all_events, copy_of, private_dir, registered, remove_plain, run_commits, sealed, states_after, stream,
         tiny_segments,
     },
 };
@@ -48,9 +48,7 @@ fn ledger() -> (TempDir, Vec<Event>) {
     append(STREAMS, vec![registered(stream(STREAMS), "last")]);
     let events = all_events(&ledger);
     ledger.close().unwrap();
-    let mut plain = segments(dir.path());
-    plain.pop();
-    plain.into_iter().for_each(|path| fs::remove_file(path).unwrap());
+    remove_plain(dir.path());
     assert!(sealed(dir.path()).len() > 5);
     (dir, events)
 }

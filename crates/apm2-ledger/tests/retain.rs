@@ -20,7 +20,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use crate::support::{
-    copy_dir, copy_of, draft_at, private_dir, registered, run_commits, sealed, sealed_segments, segments,
+    copy_dir, copy_of, draft_at, private_dir, registered, remove_plain, run_commits, sealed, sealed_segments, segments,
     small_segments, state_of, states_after, stream,
 };
 
@@ -79,9 +79,7 @@ fn add(dir: &Path, processes: &[Process]) {
     }
     wait_until_sealed(dir);
     ledger.close().unwrap();
-    let mut plain = segments(dir);
-    plain.pop();
-    plain.into_iter().for_each(|path| fs::remove_file(path).unwrap());
+    remove_plain(dir);
 }
 
 /// Old processes, of which one is not unregistered, and later ones.

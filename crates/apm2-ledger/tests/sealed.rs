@@ -21,8 +21,8 @@ use chrono::{DateTime, Utc};
 use tempfile::TempDir;
 
 use crate::support::{
-    all_events, closed_ledger, copy_dir, copy_of, draft_at, fill, make_format_1, private_dir, registered, run_commits,
-    sealed, sealed_segments, segments, states_after, stream,
+    all_events, closed_ledger, copy_dir, copy_of, draft_at, fill, make_format_1, private_dir, registered, remove_plain,
+    run_commits, sealed, sealed_segments, segments, states_after, stream,
 };
 
 const SEALED_WITHIN: Duration = Duration::from_secs(60);
@@ -54,9 +54,7 @@ fn sealed_ledger() -> (TempDir, Vec<Event>) {
     let events = all_events(&ledger);
     wait_until_sealed(dir.path());
     ledger.close().unwrap();
-    let mut plain = segments(dir.path());
-    plain.pop();
-    plain.into_iter().for_each(|path| fs::remove_file(path).unwrap());
+    remove_plain(dir.path());
     assert!(sealed(dir.path()).len() > 5);
     (dir, events)
 }

@@ -153,6 +153,13 @@ pub(crate) fn sealed(dir: &Path) -> Vec<std::path::PathBuf> {
     found
 }
 
+/// Removes the plain files of all segments but the last, which are sealed.
+pub(crate) fn remove_plain(dir: &Path) {
+    let mut plain = segments(dir);
+    plain.pop();
+    plain.into_iter().for_each(|path| fs::remove_file(path).unwrap());
+}
+
 /// Makes a closed ledger one of format 1, as the program of that format wrote it: its plain segments differ in the version.
 pub(crate) fn make_format_1(dir: &Path) {
     for path in segments(dir) {

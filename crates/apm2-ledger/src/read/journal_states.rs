@@ -24,6 +24,7 @@ use crate::{
         read_ledger::StreamAt,
         reader::Reader,
         sealed_states::decode_state,
+        state::apply_or_begin,
     },
 };
 
@@ -68,11 +69,7 @@ impl Sought {
     }
 
     fn apply(&mut self, event: &Event) -> Result<(), ReadError> {
-        let illegal = |source| ReadError::Illegal { seq: event.seq, source };
-        match &mut self.found {
-            Some(stream) => stream.apply(event).map_err(illegal)?,
-            None => self.found = Some(Stream::begin(event).map_err(illegal)?),
-        }
+        apply_or_begin(&mut self.found, event)?;
         self.through = event.seq;
         Ok(())
     }

@@ -2,9 +2,15 @@
 //!
 //! A record is decoded only where its state is changed or used. A daemon sends the record.
 
-use apm2_model::{event::stream_id::StreamId, state::stream::Stream};
+use apm2_model::{
+    event::{Event, stream_id::StreamId},
+    state::stream::Stream,
+};
 
-use crate::record::{RecordError, check_stream, decode_boxed_stream, encode_stream};
+use crate::{
+    error::ReadError,
+    record::{RecordError, check_stream, decode_boxed_stream, encode_stream},
+};
 
 /// The state of a stream.
 #[derive(Debug)]
@@ -58,4 +64,14 @@ impl State {
             }
         }
     }
+}
+
+/// Applies an event to the state of its stream, or begins the state with it.
+pub(crate) fn apply_or_begin(state: &mut Option<Stream>, event: &Event) -> Result<(), ReadError> {
+    let illegal = |source| ReadError::Illegal { seq: event.seq, source };
+    match state {
+        Some(stream) => stream.apply(event).map_err(illegal)?,
+        None => *state = Some(Stream::begin(event).map_err(illegal)?),
+    }
+    Ok(())
 }

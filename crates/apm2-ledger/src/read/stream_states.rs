@@ -8,7 +8,7 @@ use crate::{
     error::ReadError,
     journal::base::Base,
     limits::STATES_TOGETHER_MAX,
-    read::{events::Events, query::EventQuery, read_ledger::StreamAt, reader::Reader},
+    read::{events::Events, query::EventQuery, read_ledger::StreamAt, reader::Reader, state::apply_or_begin},
 };
 
 /// Where the state of a stream is read from.
@@ -120,12 +120,7 @@ impl Reader {
         let query = EventQuery::stream(at.id);
         let events = Events::new(self.access().clone(), query, first.max(archived + 1), at.seq).expecting(version);
         for event in self.until_cancelled(events) {
-            let event = event?;
-            let illegal = |source| ReadError::Illegal { seq: event.seq, source };
-            match &mut state {
-                Some(stream) => stream.apply(&event).map_err(illegal)?,
-                None => state = Some(Stream::begin(&event).map_err(illegal)?),
-            }
+            apply_or_begin(&mut state, &event?)?;
         }
         Ok(state)
     }
